@@ -1,0 +1,1 @@
+"""The tune-operator: runs TuneExperiment objects as Pods, one per attempt of a trial."""
