@@ -1,0 +1,1 @@
+"""The HTTPS server trainers talk to: identity, transport and limits; what a report means is the sink's business."""
