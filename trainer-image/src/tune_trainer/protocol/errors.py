@@ -1,0 +1,5 @@
+"""The one error that parsing foreign bytes can raise."""
+
+
+class ProtocolError(ValueError):
+    """A document or message that does not say what the protocol demands; the text names the field."""

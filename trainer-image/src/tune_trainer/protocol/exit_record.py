@@ -1,0 +1,107 @@
+"""The exit record: how an attempt ended, in its own words, stored before the process exits.
+
+Exit code 0 is not success: only a record with outcome Completed completes a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tune_trainer.protocol import VERSION, fields
+from tune_trainer.protocol.errors import ProtocolError
+from tune_trainer.protocol.result import Result, results_from_json
+
+MESSAGE_LIMIT = 1024
+"""Characters of ``message`` that are kept."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "Completed"
+    STOPPED = "Stopped"
+    INTERRUPTED = "Interrupted"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Reasons the SDK itself gives; user exceptions give their type's name."""
+
+    COMPLETED = "Completed"
+    STOPPED_BY_CRITERIA = "StoppedByCriteria"
+    ENTRYPOINT_ERROR = "EntrypointError"
+    METRIC_MISSING = "MetricMissing"
+    NO_VALID_CHECKPOINT = "NoValidCheckpoint"
+
+
+@dataclass(frozen=True)
+class ExitRecord:
+    """Outcome of one attempt.
+
+    ``iteration`` is the last completed one, ``last_result`` its result, ``results`` those the
+    operator had not acknowledged as durable, ``signal`` the one that interrupted ("SIGTERM").
+    """
+
+    experiment: str
+    trial: str
+    attempt: int
+    outcome: Outcome
+    reason: str
+    message: str
+    iteration: int
+    time: str
+    signal: str = ""
+    last_result: Result | None = None
+    results: tuple[Result, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored, and as sent in ``/v1/complete``."""
+        return {
+            "version": VERSION,
+            "experiment": self.experiment,
+            "trial": self.trial,
+            "attempt": self.attempt,
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "message": self.message[:MESSAGE_LIMIT],
+            "iteration": self.iteration,
+            "time": self.time,
+            "signal": self.signal,
+            "lastResult": self.last_result.to_json() if self.last_result else None,
+            "results": [result.to_json() for result in self.results],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, so that a retry writes the same object."""
+        return fields.dump(self.to_json())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ExitRecord:
+        """Raises ProtocolError."""
+        return cls.from_json(fields.load(data, "exit record"))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ExitRecord:
+        """Raises ProtocolError."""
+        what = "exit record"
+        outcome = fields.need(document, "outcome", str, what)
+        if outcome not in set(Outcome):
+            raise ProtocolError(f"{what}.outcome: {outcome!r} is none of {', '.join(Outcome)}")
+        last = document.get("lastResult")
+        results = fields.optional(document, "results", list, [], what)
+        return cls(
+            experiment=fields.optional(document, "experiment", str, "", what),
+            trial=fields.need(document, "trial", str, what),
+            attempt=fields.whole(document, "attempt", what, minimum=1),
+            outcome=Outcome(outcome),
+            reason=fields.optional(document, "reason", str, outcome, what),
+            message=fields.optional(document, "message", str, "", what),
+            iteration=fields.optional(document, "iteration", int, 0, what),
+            time=fields.optional(document, "time", str, "", what),
+            signal=fields.optional(document, "signal", str, "", what),
+            last_result=None if last is None else Result.from_json(last, f"{what}.lastResult"),
+            results=results_from_json(results, f"{what}.results"),
+        )

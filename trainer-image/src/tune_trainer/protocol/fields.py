@@ -1,0 +1,64 @@
+"""Typed access to the fields of foreign JSON, so that every message is refused by field name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from tune_trainer.protocol import VERSION
+from tune_trainer.protocol.errors import ProtocolError
+
+T = TypeVar("T")
+
+
+def load(data: bytes | str, what: str) -> dict[str, Any]:
+    """Parse JSON that must be an object of our version; raises ProtocolError."""
+    try:
+        document = json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"{what}: no JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise ProtocolError(f"{what}: expected a JSON object")
+    version = document.get("version")
+    if version != VERSION:
+        raise ProtocolError(f"{what}.version: {version!r} is not known here (expected {VERSION})")
+    return document
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """Canonical JSON: sorted keys, no blanks, no NaN; raises ValueError for a non-finite number."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def need(document: Mapping[str, Any], name: str, kind: type[T], what: str) -> T:
+    """A field that must be there and be of this type (a bool is no int)."""
+    if name not in document:
+        raise ProtocolError(f"{what}.{name}: missing")
+    return _check(document[name], name, kind, what)
+
+
+def optional(document: Mapping[str, Any], name: str, kind: type[T], default: T, what: str) -> T:
+    """A field that may be absent or null."""
+    value = document.get(name)
+    return default if value is None else _check(value, name, kind, what)
+
+
+def whole(document: Mapping[str, Any], name: str, what: str, *, minimum: int = 0) -> int:
+    """A whole number that must be there and be at least ``minimum``."""
+    value = need(document, name, int, what)
+    if value < minimum:
+        raise ProtocolError(f"{what}.{name}: {value} is below {minimum}")
+    return value
+
+
+def _check(value: Any, name: str, kind: type[T], what: str) -> T:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ProtocolError(f"{what}.{name}: expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")

@@ -1,0 +1,45 @@
+"""One result of a trial: the dictionary of metrics of one training iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_trainer.protocol import fields, numbers
+from tune_trainer.protocol.errors import ProtocolError
+
+
+@dataclass(frozen=True)
+class Result:
+    """``metrics`` holds user and auto-filled fields; ``seq`` counts from 1 within an attempt."""
+
+    seq: int
+    metrics: Mapping[str, Any]
+
+    @property
+    def iteration(self) -> int:
+        """The auto-filled ``training_iteration`` (0 when a foreign trainer sends none)."""
+        value = self.metrics.get("training_iteration", 0)
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Encoded for a message, manifest or exit record."""
+        return {"seq": self.seq, **numbers.encode(self.metrics)}
+
+    @classmethod
+    def from_json(cls, document: Any, where: str) -> Result:
+        """Raises ProtocolError."""
+        if not isinstance(document, Mapping):
+            raise ProtocolError(f"{where}: expected an object")
+        seq = fields.whole(document, "seq", where, minimum=1)
+        return cls(seq, numbers.decode(document, where))
+
+
+def results_from_json(documents: list[Any], where: str) -> tuple[Result, ...]:
+    """Results in strictly ascending sequence; raises ProtocolError."""
+    results = tuple(Result.from_json(d, f"{where}[{i}]") for i, d in enumerate(documents))
+    for earlier, later in zip(results, results[1:], strict=False):
+        if later.seq <= earlier.seq:
+            raise ProtocolError(f"{where}: sequence {later.seq} follows {earlier.seq}")
+    return results
