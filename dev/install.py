@@ -33,8 +33,8 @@ def create_venv() -> None:
     except ImportError:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         sys.exit(
-            "install: this Python has no venv or no ensurepip module, so it makes no environments.\n"
-            f"         On Debian and Ubuntu: apt-get install python3-venv (or python{version}-venv),"
+            "install: this Python makes no environments, its venv or ensurepip module is missing."
+            f" On Debian and Ubuntu: apt-get install python3-venv (or python{version}-venv);"
             " then run make again."
         )
     if usable():

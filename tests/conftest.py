@@ -1,6 +1,6 @@
 """What every layer of tests shares: the layer's marker, and the rule that a full run skips nothing.
 
-A test that finds no cluster skips with a reason, which is right at a developer's desk. In `make test` a
+A test that finds no cluster skips with a reason, right at a developer's desk. In `make test` a
 skipped test is a promise nobody checked: there TUNE_TESTS_NO_SKIP=1 makes it fail.
 """
 
