@@ -1,0 +1,1 @@
+"""The process frame on plain asyncio; it knows no Kubernetes."""
