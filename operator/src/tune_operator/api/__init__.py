@@ -1,0 +1,1 @@
+"""The TuneExperiment object: pydantic models as its single source, and the CRD made from them."""
