@@ -1,1 +1,3 @@
-"""The HTTPS server trainers talk to: identity, transport and limits; what a report means is the sink's business."""
+"""The HTTPS server trainers talk to: identity, transport, limits. What a report means is the
+sink's business.
+"""

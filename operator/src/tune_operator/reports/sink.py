@@ -1,7 +1,8 @@
-"""What the report server hands over to: the seam between transport (here) and meaning (the experiment)."""
+"""The seam between transport (here) and meaning (the experiment)."""
 
 from typing import Protocol
 
+from tune_operator.reports.identity import PodIdentity
 from tune_trainer.protocol.messages import (
     CompleteRequest,
     CompleteResponse,
@@ -11,11 +12,9 @@ from tune_trainer.protocol.messages import (
     SessionResponse,
 )
 
-from tune_operator.reports.identity import PodIdentity
-
 
 class SinkRefusal(Exception):
-    """The sink declines a report. `message` goes to the trainer, so it holds nothing of other tenants."""
+    """The sink declines a report; `message` goes to the trainer and names no other tenant."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -23,19 +22,19 @@ class SinkRefusal(Exception):
 
 
 class Outdated(SinkRefusal):
-    """This Pod is not, or no longer, the current attempt: it must end (answered 401, exit code 75)."""
+    """This Pod is not, or no longer, the current attempt: answered 401, it must end (code 75)."""
 
 
 class NotBound(SinkRefusal):
-    """The attempt waits for its Pod's UID to land in the status (answered 409, ask again)."""
+    """The attempt waits for its Pod's UID to land in the status: answered 409, ask again."""
 
 
 class NotReady(SinkRefusal):
-    """This operator cannot answer yet: not the leader, caches not filled, store away (answered 503, ask again)."""
+    """This operator cannot answer yet (not the leader, caches empty): answered 503, ask again."""
 
 
 class ReportSink(Protocol):
-    """Takes in what trainers send. `pod` is authenticated; nothing in a request is trusted for identity."""
+    """Takes in what trainers send; `pod` is authenticated, nothing in a request is identity."""
 
     async def session(self, pod: PodIdentity, request: SessionRequest) -> SessionResponse:
         """What the attempt bound to `pod` has to run. Raises Outdated, NotBound or NotReady."""
