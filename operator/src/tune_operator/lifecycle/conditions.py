@@ -1,0 +1,205 @@
+"""Conditions of an experiment (metav1.Condition): what people and GitOps tools wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tune_operator.lifecycle import instants
+from tune_operator.lifecycle.actions import EmitEvent
+from tune_operator.lifecycle.classify import Verdict
+from tune_operator.lifecycle.trial_state import Phase, RunState, TrialState
+
+MESSAGE_LIMIT = 1024
+INFRASTRUCTURE_STREAK = 10
+"""Row 14: Stalled after this many rejections in a row without a new commit."""
+
+ALARMS = {
+    "Accepted": "False",
+    "StorageAvailable": "False",
+    "Stalled": "True",
+    "NameConflict": "True",
+    "QuotaExceeded": "True",
+}
+"""Condition type → the status that is bad news and worth an Event."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check outside the decision table found. ``ok`` None: not checked yet."""
+
+    ok: bool | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Checks that gate the start of work, and problems met when creating Pods."""
+
+    accepted: Finding = field(default_factory=Finding)
+    storage: Finding = field(default_factory=Finding)
+    name_conflict: str = ""
+    quota: str = ""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, before it has met its predecessor."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str = ""
+
+
+def yes(kind: str, reason: str, message: str = "") -> Condition:
+    """The condition holds."""
+    return Condition(kind, status=True, reason=reason, message=message)
+
+
+def no(kind: str, reason: str, message: str = "") -> Condition:
+    """The condition does not hold."""
+    return Condition(kind, status=False, reason=reason, message=message)
+
+
+def conditions(
+    state: RunState,
+    total: int,
+    findings: Findings,
+    verdicts: Iterable[tuple[TrialState, Verdict]],
+    *,
+    deleting: bool,
+) -> list[Condition]:
+    """All conditions that have something to say, in a stable order."""
+    ended = state.ended is not None
+    found = [
+        _finding("Accepted", findings.accepted),
+        _finding("StorageAvailable", findings.storage),
+        _ready(findings, ended=ended),
+        _progressing(state, total, findings, deleting=deleting),
+        _stalled(state, verdicts),
+        _deleting(deleting=deleting),
+        _problem("NameConflict", "ForeignPod", findings.name_conflict),
+        _problem("QuotaExceeded", "QuotaExceeded", findings.quota),
+    ]
+    found += _terminal(state, total)
+    return [condition for condition in found if condition is not None]
+
+
+def merge(
+    previous: list[Mapping[str, Any]], current: list[Condition], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """As written to status: the transition time moves only with the status."""
+    before = {entry["type"]: entry for entry in previous}
+    merged = []
+    for condition in current:
+        status = "True" if condition.status else "False"
+        old = before.get(condition.type)
+        same = old is not None and old["status"] == status
+        merged.append(
+            {
+                "type": condition.type,
+                "status": status,
+                "observedGeneration": generation,
+                "reason": condition.reason,
+                "message": condition.message[:MESSAGE_LIMIT],
+                "lastTransitionTime": (
+                    old["lastTransitionTime"] if old and same else instants.render(now)
+                ),
+            }
+        )
+    return merged
+
+
+def alarms(previous: list[Mapping[str, Any]], current: list[dict[str, Any]]) -> list[EmitEvent]:
+    """A Warning for every condition that turned bad or is bad for another reason now."""
+    before = {entry["type"]: (entry["status"], entry["reason"]) for entry in previous}
+    return [
+        EmitEvent("Warning", entry["reason"], entry["message"])
+        for entry in current
+        if ALARMS.get(entry["type"]) == entry["status"]
+        and before.get(entry["type"]) != (entry["status"], entry["reason"])
+    ]
+
+
+def _finding(kind: str, finding: Finding) -> Condition | None:
+    if finding.ok is None:
+        return None
+    return Condition(kind, finding.ok, finding.reason, finding.message)
+
+
+def _ready(findings: Findings, *, ended: bool) -> Condition:
+    if ended:
+        return yes("Ready", "Ended", "nothing is left to run")
+    for finding in (findings.accepted, findings.storage):
+        if finding.ok is False:
+            return no("Ready", finding.reason, finding.message)
+    if findings.accepted.ok and findings.storage.ok:
+        return yes("Ready", "AbleToRun")
+    return no("Ready", "Checking", "specification and storage are being checked")
+
+
+def _progressing(state: RunState, total: int, findings: Findings, *, deleting: bool) -> Condition:
+    if state.ended is not None:
+        return no("Progressing", "Ended")
+    if deleting:
+        return no("Progressing", "Deleted", "no new trial starts")
+    if findings.accepted.ok is False or findings.storage.ok is False:
+        return no("Progressing", "Blocked", "see Accepted and StorageAvailable")
+    done = sum(trial.finished for trial in state.trials)
+    text = f"{len(state.open_attempts)} of {total} trials run, {done} are done"
+    return yes("Progressing", "TrialsRunning", text)
+
+
+def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) -> Condition | None:
+    """A trainer that cannot start, or trials that end again and again without any progress."""
+    if state.ended is not None:
+        return None
+    for trial, verdict in verdicts:
+        if verdict.row == 20 and verdict.reason not in ("", *_NORMAL_WAITING, "StartTimeout"):
+            text = f"trial {trial.name}: {verdict.message or verdict.reason}"
+            return yes("Stalled", verdict.reason, text)
+    for trial in state.trials:
+        why = trial.interruption
+        if trial.finished or why is None or trial.seq > 0:
+            continue
+        often = INFRASTRUCTURE_STREAK if why.cls == "rejected" else 1
+        if why.cls in ("failed", "rejected", "not started") and trial.streak >= often:
+            text = f"trial {trial.name} attempt {why.attempt}: {why.message or why.reason}"
+            return yes("Stalled", _word(why.reason), text)
+    return no("Stalled", "Moving")
+
+
+_NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
+
+
+def _deleting(*, deleting: bool) -> Condition | None:
+    if not deleting:
+        return None
+    return yes("Stopping", "Deleted", "running trials save a checkpoint and end")
+
+
+def _problem(kind: str, reason: str, message: str) -> Condition | None:
+    return yes(kind, reason, message) if message else None
+
+
+def _terminal(state: RunState, total: int) -> list[Condition]:
+    if state.ended is None:
+        return []
+    errored = [trial for trial in state.trials if trial.phase is Phase.ERRORED]
+    last = errored[-1].interruption if errored else None
+    example = f"; {errored[-1].name}: {last.reason}: {last.message}" if last else ""
+    text = f"{total - len(errored)} of {total} trials terminated, {len(errored)} errored{example}"
+    if len(errored) == total:
+        return [yes("Failed", "AllTrialsErrored", text)]
+    reason = "TrialsErrored" if errored else "AllTrialsTerminated"
+    return [yes("Complete", reason, text)]
+
+
+def _word(reason: str) -> str:
+    """A condition's reason is one CamelCase word."""
+    cleaned = "".join(ch for ch in reason if ch.isalnum() or ch == "_")
+    return cleaned if cleaned[:1].isalpha() else "TrialFailed"

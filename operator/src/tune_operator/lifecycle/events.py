@@ -1,0 +1,58 @@
+"""Events on the experiment: few, named, past tense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tune_operator.lifecycle.actions import EmitEvent
+from tune_operator.lifecycle.classify import Counts, Then, Verdict
+from tune_operator.lifecycle.trial_state import Phase, TrialState
+
+NORMAL, WARNING = "Normal", "Warning"
+
+
+def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> list[EmitEvent]:
+    """What people are told of an attempt that ended."""
+    if verdict.then is Then.STOPPED:
+        return []
+    if trial.phase is Phase.TERMINATED:
+        text = f"trial {trial.name} ended at iteration {trial.iteration}: {trial.reason}"
+        return [EmitEvent(NORMAL, "TrialTerminated", text)]
+    why = trial.interruption
+    detail = f"{why.reason}: {why.message}".rstrip(": ") if why else verdict.reason
+    if trial.phase is Phase.ERRORED:
+        text = f"trial {trial.name} errored in attempt {trial.attempt}: {detail}"
+        return [
+            EmitEvent(WARNING, "TrialErrored", text),
+            EmitEvent(
+                WARNING,
+                "BudgetExhausted",
+                f"trial {trial.name} had {trial.failures} failures and {trial.disruptions} "
+                f"disruptions; spec.failure.maxFailures is {max_failures}",
+            ),
+        ]
+    named = {Counts.FAILURE: "TrialFailed", Counts.DISRUPTION: "TrialPreempted"}
+    reason = named.get(verdict.counts, "TrialInterrupted")
+    text = f"trial {trial.name} attempt {trial.attempt} ended at iteration {trial.iteration}"
+    kind = NORMAL if verdict.counts is Counts.NOTHING else WARNING
+    return [EmitEvent(kind, reason, f"{text}: {detail}")]
+
+
+def start_events(before: TrialState, begun: TrialState) -> list[EmitEvent]:
+    """A later attempt says where it goes on."""
+    if before.attempt == 0:
+        return []
+    place = f"from the checkpoint of iteration {begun.iteration}"
+    if not begun.plan:
+        place = "from scratch, there was no checkpoint yet"
+    text = f"trial {begun.name} resumed as attempt {begun.attempt} {place}"
+    return [EmitEvent(NORMAL, "TrialResumed", text)]
+
+
+def end_events(trials: Sequence[TrialState], total: int) -> list[EmitEvent]:
+    """The experiment reached its end."""
+    errored = sum(trial.phase is Phase.ERRORED for trial in trials)
+    if errored == total:
+        return [EmitEvent(WARNING, "ExperimentFailed", f"all {total} trials errored")]
+    text = f"{total - errored} of {total} trials terminated, {errored} errored"
+    return [EmitEvent(NORMAL, "ExperimentCompleted", text)]

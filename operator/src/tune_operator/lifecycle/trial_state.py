@@ -1,0 +1,115 @@
+"""The durable state of trials and of their run: what a restarted operator must know again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from tune_trainer.protocol.keys import CheckpointRef
+
+
+class Phase(StrEnum):
+    """States of a trial (DESIGN 5.1)."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    TERMINATED = "Terminated"
+    ERRORED = "Errored"
+
+
+class StopIntent(StrEnum):
+    """Why an attempt is being ended by us; recorded before its Pod is touched."""
+
+    NONE = ""
+    DELETE = "delete"
+    START_ERROR = "startError"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The newest committed checkpoint known of a trial."""
+
+    ref: CheckpointRef
+    time: datetime
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """How an attempt ended that did not end its trial."""
+
+    cls: str
+    reason: str
+    message: str
+    row: int
+    attempt: int
+    iteration: int
+    time: datetime
+    exit_code: int | None = None
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """One trial. ``attempt`` is the highest number ever given out; ``open`` says it is current.
+
+    ``streak`` counts consecutive endings without a new committed checkpoint; ``seq`` is the
+    sequence of the last result taken in from the current attempt.
+    """
+
+    name: str
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    attempt: int = 0
+    open: bool = False
+    pod_uid: str = ""
+    stop_intent: StopIntent = StopIntent.NONE
+    node: str = ""
+    iteration: int = 0
+    objective: float | None = None
+    seq: int = 0
+    checkpoint: Checkpoint | None = None
+    plan: tuple[CheckpointRef, ...] = ()
+    failures: int = 0
+    disruptions: int = 0
+    infrastructure: int = 0
+    streak: int = 0
+    interruption: Interruption | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def index(self) -> int:
+        """Position in the order of suggestions."""
+        return int(self.name)
+
+    @property
+    def finished(self) -> bool:
+        """Terminal states are irrevocable."""
+        return self.phase in (Phase.TERMINATED, Phase.ERRORED)
+
+    def without_progress(self) -> TrialState:
+        """What is left when only progress is ignored; a difference here is a lifecycle change."""
+        return replace(self, iteration=0, objective=None, seq=0, checkpoint=None)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All trials that ever started, in order, and the sums that outlive them."""
+
+    run_id: str = ""
+    term: int = 0
+    trials: tuple[TrialState, ...] = ()
+    lost_iterations: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    def trial(self, name: str) -> TrialState | None:
+        """The trial of this name, if it ever started."""
+        index = int(name) if name.isdecimal() else -1
+        return self.trials[index] if 0 <= index < len(self.trials) else None
+
+    @property
+    def open_attempts(self) -> tuple[TrialState, ...]:
+        """Trials whose current attempt has not been settled."""
+        return tuple(trial for trial in self.trials if trial.open)
