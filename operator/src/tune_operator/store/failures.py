@@ -82,12 +82,12 @@ def translate(error: Exception, target: Target) -> StoreError:
                 f"{target.endpoint}: no TLS connection; is its certificate signed by an authority "
                 "the operator trusts, for this host name, and does the port speak TLS?"
             )
-        case ConnectTimeoutError() | ReadTimeoutError():
-            return timed_out(target)
-        case NewConnectionError():
+        case NewConnectionError():  # urllib3 derives it from ConnectTimeoutError
             return Unreachable(
                 f"{target.endpoint} refuses connections; check storage.endpoint, and that it runs"
             )
+        case ConnectTimeoutError() | ReadTimeoutError():
+            return timed_out(target)
         case HTTPError() | OSError():
             return Unreachable(f"{target.endpoint} broke the connection ({type(error).__name__})")
         case _:

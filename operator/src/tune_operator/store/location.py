@@ -60,11 +60,11 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str | None) -> "Endpoint":
         """Reads `https://host:port` or `http://host:port`; none means AWS. Raises BadLocation."""
-        parts = urlsplit(url or _AWS)
         try:
+            parts = urlsplit(url or _AWS)
             host, port = parts.netloc, parts.port
-        except ValueError:
-            raise BadLocation(f"storage.endpoint {url!r}: the port is no number") from None
+        except ValueError as error:
+            raise BadLocation(f"storage.endpoint {url!r}: {error}") from None
         if port is not None:
             host = host.rpartition(":")[0]
         if (

@@ -1,0 +1,92 @@
+"""What every ObjectStore must do, once, for all of them.
+
+A test module derives from Conformance and provides the fixture `store`, whose keys below `PREFIX`
+are free at the start of each test. Keys with an empty part, and a key that is another key's folder,
+are outside the contract: MinIO keeps objects as files and refuses them.
+"""
+
+import asyncio
+
+import pytest
+
+from tune_operator.store.errors import NotFound, StoreError
+from tune_operator.store.object_store import ObjectStore
+
+ODD_KEYS = ("a b", "a+b", "a%2Fb", "a=b&c", "ä/ö", "x'y(z)!", "~tilde")
+
+
+class Conformance:
+    """The suite. `PREFIX` keeps runs against a shared bucket apart."""
+
+    PREFIX = "conformance/"
+
+    def key(self, name: str) -> str:
+        return self.PREFIX + name
+
+    async def test_get_of_an_absent_object_is_not_found(self, store: ObjectStore) -> None:
+        with pytest.raises(NotFound):
+            await store.get(self.key("absent"))
+
+    @pytest.mark.parametrize("data", [b"", b"text", bytes(range(256)) * 40])
+    async def test_put_then_get_gives_the_same_bytes(self, store: ObjectStore, data: bytes) -> None:
+        await store.put(self.key("k"), data)
+        assert await store.get(self.key("k")) == data
+
+    async def test_put_replaces(self, store: ObjectStore) -> None:
+        await store.put(self.key("k"), b"old")
+        await store.put(self.key("k"), b"new")
+        assert await store.get(self.key("k")) == b"new"
+
+    @pytest.mark.parametrize("name", ODD_KEYS)
+    async def test_any_character_of_a_key_survives(self, store: ObjectStore, name: str) -> None:
+        await store.put(self.key(name), b"1")
+        assert await store.put_if_absent(self.key(name), b"2") is False
+        assert await store.get(self.key(name)) == b"1"
+        assert await store.list(self.key(name)) == [self.key(name)]
+
+    async def test_the_first_writer_wins(self, store: ObjectStore) -> None:
+        assert await store.put_if_absent(self.key("k"), b"first") is True
+        assert await store.put_if_absent(self.key("k"), b"second") is False
+        assert await store.get(self.key("k")) == b"first"
+
+    async def test_a_retry_of_the_same_bytes_is_no_conflict(self, store: ObjectStore) -> None:
+        assert await store.put_if_absent(self.key("k"), b"same") is True
+        assert await store.put_if_absent(self.key("k"), b"same") is True
+
+    async def test_of_many_writers_at_once_one_wins(self, store: ObjectStore) -> None:
+        offers = [f"writer {number}".encode() for number in range(8)]
+        won = await asyncio.gather(*(store.put_if_absent(self.key("k"), data) for data in offers))
+        assert [data for data, mine in zip(offers, won, strict=True) if mine] == [
+            await store.get(self.key("k"))
+        ]
+
+    async def test_list_is_sorted_and_by_prefix_not_by_folder(self, store: ObjectStore) -> None:
+        for name in ("t/2", "t/10", "t/1a", "t/1/deep", "other"):
+            await store.put(self.key(name), b"")
+        assert await store.list(self.key("t/1")) == [
+            self.key(name) for name in ("t/1/deep", "t/10", "t/1a")
+        ]
+        assert await store.list(self.key("t/")) == [
+            self.key(name) for name in ("t/1/deep", "t/10", "t/1a", "t/2")
+        ]
+
+    async def test_list_of_nothing_is_empty(self, store: ObjectStore) -> None:
+        assert await store.list(self.key("nothing/")) == []
+
+    async def test_list_goes_over_all_pages(self, store: ObjectStore) -> None:
+        names = [self.key(f"many/{number:05d}") for number in range(1001)]
+        for start in range(0, len(names), 100):
+            await asyncio.gather(*(store.put(name, b"") for name in names[start : start + 100]))
+        assert await store.list(self.key("many/")) == names
+
+    async def test_a_closed_store_says_so(self, store: ObjectStore) -> None:
+        await store.close()
+        await store.close()
+        for call in (
+            store.get("k"),
+            store.list(""),
+            store.put("k", b""),
+            store.put_if_absent("k", b""),
+        ):
+            with pytest.raises(StoreError, match="closed"):
+                await call
