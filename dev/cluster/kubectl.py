@@ -1,0 +1,58 @@
+"""Talks to a cluster with its own kubectl."""
+
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ClusterError
+from .paths import ClusterPaths
+
+RETRY_SECONDS = 0.1
+
+
+class Kubectl:
+    """kubectl with the cluster's kubeconfig; manifests are dictionaries."""
+
+    def __init__(self, paths: ClusterPaths) -> None:
+        self._paths = paths
+        self._command = [str(paths.bin / "kubectl"), f"--kubeconfig={paths.kubeconfig}"]
+
+    def try_run(self, *arguments: str, stdin: str = "") -> str | None:
+        """Standard output, or None if kubectl failed; its words are in kubectl.log."""
+        with (self._paths.logs / "kubectl.log").open("ab") as log:
+            done = subprocess.run(
+                [*self._command, "--request-timeout=10s", *arguments],
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                check=False,
+            )
+        return done.stdout if done.returncode == 0 else None
+
+    def apply(self, manifests: Sequence[dict[str, Any]]) -> None:
+        """Create or update the objects.
+
+        Raises:
+            ClusterError: the API server refuses them.
+        """
+        body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+        if self.try_run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=body) is None:
+            raise ClusterError("kubectl apply failed", log=self._paths.logs / "kubectl.log")
+
+    def wait(self, what: str, expected: str, *arguments: str, seconds: float = 60) -> None:
+        """Wait until `kubectl <arguments>` prints `expected`.
+
+        Raises:
+            ClusterError: it did not within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while (answer := self.try_run(*arguments)) is None or answer.strip() != expected:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{what}: not after {seconds:.0f} s (last answer: {answer!r})",
+                    log=self._paths.logs / "kubectl.log",
+                )
+            time.sleep(RETRY_SECONDS)
