@@ -47,16 +47,8 @@ class Stop(Model):
 
     criteria: Annotated[
         dict[str, Number],
+        Field(max_length=32),
         AfterValidator(_keyed_by_metric),
-        Field(
-            max_length=32,
-            json_schema_extra=rules(
-                Rule(
-                    "self.all(key, size(key) >= 1 && size(key) <= 253)",
-                    "a criterion is a key of a result, 1-253 characters",
-                )
-            ),
-        ),
     ] = Field(
         default={},
         description="Bounds by key of a result, such as training_iteration: 30. A trial stops at "

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 UNTYPED: Final = "x-kubernetes-preserve-unknown-fields"
@@ -116,6 +116,12 @@ Quantity = Annotated[
     WithJsonSchema({UNTYPED: True, "pattern": QUANTITY_PATTERN, "maxLength": 64}),
 ]
 """An amount of a resource, kept as it was written."""
+
+AnyValue = Annotated[JsonValue, WithJsonSchema({UNTYPED: True, "nullable": True})]
+"""Any JSON value, null too: CEL refuses to compare a null that the schema does not allow."""
+
+Raw = Annotated[dict[str, Any], WithJsonSchema({"type": "object", UNTYPED: True})]
+"""An object kept as it came, whatever its fields."""
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 """Name of another object in the experiment's namespace."""

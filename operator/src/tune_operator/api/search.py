@@ -42,7 +42,6 @@ def _well_named(space: dict[str, Dimension]) -> dict[str, Dimension]:
 
 Space = Annotated[
     dict[str, Dimension],
-    AfterValidator(_well_named),
     Field(
         min_length=1,
         max_length=MAX_DIMENSIONS,
@@ -50,6 +49,7 @@ Space = Annotated[
             Rule(f"self.all(key, size(key) <= {_MAX_KEY} && key.matches('{_KEY}'))", _KEY_HELP),
         ),
     ),
+    AfterValidator(_well_named),
 ]
 
 

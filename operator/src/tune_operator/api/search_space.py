@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from tune_operator.api.base import Model, OneOf, Rule, rules
-from tune_operator.api.scalars import Integer, Number, PositiveInteger, PositiveNumber
+from tune_operator.api.scalars import AnyValue, Integer, Number, PositiveInteger, PositiveNumber
 
 MAX_VALUES: Final = 1000
 """Entries of one ``choice`` or ``gridSearch``."""
@@ -156,7 +156,7 @@ class QuantisedNormal(Model):
     q: PositiveNumber = Field(description="Values are multiples of q.")
 
 
-Values = Annotated[list[JsonValue], Field(min_length=1, max_length=MAX_VALUES)]
+Values = Annotated[list[AnyValue], Field(min_length=1, max_length=MAX_VALUES)]
 Distribution = (
     FloatRange
     | QuantisedFloatRange
@@ -207,13 +207,13 @@ class Dimension(OneOf):
         default=None,
         description="Every one of these values; the grid's axes multiply numSamples.",
     )
-    constant: JsonValue = Field(default=None, description="This value in every trial.")
+    constant: AnyValue = Field(default=None, description="This value in every trial.")
 
     def _is_given(self, name: str) -> bool:
         return name == "constant" or super()._is_given(name)
 
     @property
-    def chosen(self) -> Distribution | list[JsonValue] | JsonValue:
+    def chosen(self) -> Distribution | JsonValue:
         """What was written under ``kind``."""
-        value: Distribution | list[JsonValue] | JsonValue = getattr(self, self.kind)
+        value: Distribution | JsonValue = getattr(self, self.kind)
         return value

@@ -19,6 +19,7 @@ from tune_operator.api.scalars import (
     VARIABLE_PATTERN,
     ObjectName,
     Quantity,
+    Raw,
 )
 
 _RESERVED: Final = "TUNE_"
@@ -54,7 +55,7 @@ class EnvVar(
     value: Annotated[str, Field(max_length=32768)] | None = Field(
         default=None, description="Its value."
     )
-    value_from: dict[str, Any] | None = Field(
+    value_from: Raw | None = Field(
         default=None, description="Where its value comes from, such as secretKeyRef."
     )
 
@@ -95,7 +96,6 @@ class Trainer(Model):
     )
     env: Annotated[
         list[EnvVar],
-        AfterValidator(_distinct_names),
         Field(
             max_length=100,
             json_schema_extra={
@@ -103,6 +103,7 @@ class Trainer(Model):
                 "x-kubernetes-list-map-keys": ["name"],
             },
         ),
+        AfterValidator(_distinct_names),
     ] = Field(default=[], description="More environment variables, as in a Pod.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="When to pull the image, as in a Pod."
