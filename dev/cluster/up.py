@@ -4,64 +4,142 @@ Every step looks first and does only what is missing, so a run after Ctrl-C or k
 where the last one ended, and a run on a complete cluster verifies it.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import binaries, controlplane, description, kwok, pki, plan
+from . import (
+    binaries,
+    cgroups,
+    controlplane,
+    description,
+    images,
+    kwok,
+    machine,
+    network,
+    node,
+    nodeimages,
+    pki,
+    plan,
+    teardown,
+)
+from .commands import Commands
 from .console import Console
-from .errors import ClusterError
+from .imagebuild import ImageBuilder
 from .kubectl import Kubectl
 from .locks import locked
 from .paths import ClusterPaths
+from .plan import Plan
 from .processes import Component, Processes
 
 START_SECONDS = 60.0
 
 
-def up(cache: Path, paths: ClusterPaths, flavour: str, count: int, console: Console) -> None:
-    """Start or complete the cluster.
+@dataclass(frozen=True)
+class Job:
+    """One invocation on one cluster."""
+
+    cache: Path
+    paths: ClusterPaths
+    commands: Commands
+    console: Console
+
+    @property
+    def processes(self) -> Processes:
+        return Processes(self.paths.run, self.paths.logs)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return Kubectl(self.paths)
+
+    @property
+    def builder(self) -> ImageBuilder:
+        return ImageBuilder(self.cache, self.commands, self.console)
+
+
+def up(job: Job, flavour: str, count: int) -> None:
+    """Start or complete the cluster, `count` being the number of kwok nodes.
 
     Raises:
         ClusterError: a step failed. A cluster that was never complete is stopped then; its logs
             are kept.
     """
+    paths, console = job.paths, job.console
+    machine.require_linux()
     with locked(paths.lock, lambda: console.say(f"another run works on {paths.name}; waiting")):
         complete = paths.description.exists()
         try:
-            _up(cache, paths, flavour, count, console)
+            if flavour == "real":
+                _up_real(job)
+            else:
+                _up_kwok(job, count)
         except BaseException:
+            job.commands.cancel()
             if not complete:
-                stop(paths, console)
+                teardown.stop(paths, console)
             raise
 
 
-def _up(cache: Path, paths: ClusterPaths, flavour: str, count: int, console: Console) -> None:
-    processes = Processes(paths.run, paths.logs)
-    running = [name for name in processes.names() if processes.running(name)]
-    chosen = plan.ensure(paths, flavour, running)
-    programs = binaries.ensure(cache, binaries.GROUPS[flavour], console)
-    paths.make()
-    binaries.link(programs, paths.bin)
-    with console.step("certificates and kubeconfigs"):
-        pki.ensure(paths, chosen)
-    start(processes, controlplane.components(paths, chosen), "control plane and MinIO", console)
-    kubectl = Kubectl(paths)
-    _wait_for_account(kubectl, console)
-    fake_kubelet = kwok.component(paths, chosen)
-    if not processes.current(fake_kubelet):
-        processes.stop(fake_kubelet.name)
-        kwok.release_nodes(kubectl)
-    start(processes, [fake_kubelet], "kwok", console)
-    with console.step(f"{count} fake nodes"):
-        kwok.ensure_nodes(kubectl, count)
-    description.write(paths, chosen)
+def load_images(job: Job) -> None:
+    """Build the images of a running real cluster anew, as far as their files changed."""
+    wanted = images.buildable()
+    with locked(job.paths.lock):
+        keys = job.builder.ensure(wanted)
+        nodeimages.NodeImages(job.paths, job.commands, job.console).load(job.builder, keys, wanted)
 
 
-def start(processes: Processes, components: list[Component], title: str, console: Console) -> None:
+def _up_kwok(job: Job, count: int) -> None:
+    chosen = _prepare(job, "kwok", binaries.ensure(job.cache, binaries.GROUPS["kwok"], job.console))
+    _start_control_plane(job, chosen)
+    fake_kubelet = kwok.component(job.paths, chosen)
+    if not job.processes.current(fake_kubelet):
+        job.processes.stop(fake_kubelet.name)
+        kwok.release_nodes(job.kubectl)
+    _start(job, [fake_kubelet], "kwok")
+    with job.console.step(f"{count} fake nodes"):
+        kwok.ensure_nodes(job.kubectl, count)
+    description.write(job.paths, chosen)
+
+
+def _up_real(job: Job) -> None:
+    machine.require_node_support(job.cache, job.commands, job.console)
+    wanted = images.buildable()
+    with ThreadPoolExecutor(1) as thread:
+        # Building images is mostly waiting for disk and network: it fits beside the compiler.
+        building = thread.submit(job.builder.ensure, wanted)
+        try:
+            programs = binaries.ensure(job.cache, binaries.GROUPS["real"], job.console)
+            chosen = _prepare(job, "real", programs)
+            with job.console.step("network and cgroup"):
+                network.ensure(chosen)
+                cgroups.ensure(chosen.namespace)
+            node.write_config(job.paths, chosen)
+            _start_control_plane(job, chosen)
+            _start_node(job, chosen, building)
+        except BaseException:
+            job.commands.cancel()  # or leaving the block would wait for the images
+            raise
+    description.write(job.paths, chosen)
+
+
+def _prepare(job: Job, flavour: str, programs: dict[str, Path]) -> Plan:
+    """Folders, addresses, programs, certificates."""
+    running = [name for name in job.processes.names() if job.processes.running(name)]
+    chosen = plan.ensure(job.paths, flavour, running)
+    job.paths.make()
+    binaries.link(programs, job.paths.bin)
+    with job.console.step("certificates and kubeconfigs"):
+        pki.ensure(job.paths, chosen)
+    return chosen
+
+
+def _start(job: Job, components: list[Component], title: str) -> None:
     """Start components one after the other; each is ready before the next one starts.
 
     A controller manager that meets an API server before its RBAC bootstrap ends for good.
     """
-    with console.step(title) as step:
+    processes = job.processes
+    with job.console.step(title) as step:
         for component in components:
             step.progress = component.name
             processes.ensure(component)
@@ -69,24 +147,24 @@ def start(processes: Processes, components: list[Component], title: str, console
         step.progress = ""
 
 
-def _wait_for_account(kubectl: Kubectl, console: Console) -> None:
-    """Pods cannot be created before their namespace's service account."""
-    with console.step("service account"):
+def _start_control_plane(job: Job, chosen: Plan) -> None:
+    _start(job, controlplane.components(job.paths, chosen), "control plane and MinIO")
+    with job.console.step("service account"):
+        # Pods cannot be created before their namespace's account.
         name = ["get", "serviceaccount", "default", "-n", "default", "-o", "name"]
-        kubectl.wait("service account default", "serviceaccount/default", *name)
+        job.kubectl.wait("service account default", "serviceaccount/default", *name)
 
 
-def stop(paths: ClusterPaths, console: Console) -> None:
-    """Stop all servers of the cluster, the newest kind first."""
-    processes = Processes(paths.run, paths.logs)
-    names = processes.names()
-    if not names:
-        return
-    with console.step(f"stop {paths.name}"):
-        paths.description.unlink(missing_ok=True)
-        order = ["etcd", "kube-apiserver"]
-        for name in sorted(names, key=lambda name: order.index(name) if name in order else 9)[::-1]:
-            processes.stop(name)
-
-
-__all__ = ["ClusterError", "stop", "up"]
+def _start_node(job: Job, chosen: Plan, building: "Future[dict[str, str]]") -> None:
+    paths = job.paths
+    runtime = node.containerd(paths, chosen, lambda: nodeimages.answers(paths))
+    _start(job, [runtime], "containerd")
+    with job.console.step("images"):
+        keys = building.result()
+    wanted = images.buildable()
+    nodeimages.NodeImages(paths, job.commands, job.console).load(job.builder, keys, wanted)
+    job.kubectl.apply(node.dns_service(chosen))
+    parts = [node.kubelet, node.kube_proxy, node.coredns]
+    _start(job, [part(paths, chosen) for part in parts], "kubelet, kube-proxy, CoreDNS")
+    with job.console.step("node Ready"):
+        node.wait_ready(job.kubectl, chosen)
