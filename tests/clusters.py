@@ -23,14 +23,16 @@ class Cluster:
     bin: Path
 
 
-def find(variable: str, default: str, remedy: str) -> Cluster:
-    """The cluster named by the environment variable; skips the test when it is not up."""
-    name = os.environ.get(variable, default)
+def find(nodes: str) -> Cluster:
+    """The cluster that TUNE_TEST_CLUSTER names, else the one of `make cluster`; skips without."""
+    name = os.environ.get("TUNE_TEST_CLUSTER", "dev")
     cache = Path(os.environ.get("TUNE_CACHE_DIR") or Path.home() / ".cache" / "tune-operator")
     facts = cache / "clusters" / name / "cluster.json"
     if not facts.exists():
-        pytest.skip(f"cluster {name!r} is not up: {remedy}")
+        pytest.skip(f"cluster {name!r} is not up: make cluster NODES={nodes} NAME={name}")
     known: dict[str, Any] = json.loads(facts.read_text())
+    if known["flavour"] != nodes:
+        pytest.skip(f"cluster {name!r} has {known['flavour']} nodes, not {nodes}")
     return Cluster(
         name=name,
         kubeconfig=known["kubeconfig"],

@@ -35,9 +35,7 @@ class Bucket:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The kwok cluster, with our CRD installed."""
-    found = clusters.find(
-        "TUNE_KWOK_CLUSTER", "test-kwok", "make cluster NODES=kwok NAME=test-kwok"
-    )
+    found = clusters.find("kwok")
     before = os.environ.get("KUBECONFIG")
     os.environ["KUBECONFIG"] = found.kubeconfig
     kubectl = found.bin / "kubectl"
