@@ -48,8 +48,6 @@ def build(
     body = base["spec"]
     body.setdefault("restartPolicy", "Never")
     body.setdefault("terminationGracePeriodSeconds", experiment.grace_seconds)
-    # The trainer speaks to our server with the projected token; it has no business with the API.
-    body.setdefault("automountServiceAccountToken", False)
     body["volumes"] = [*(body.get("volumes") or []), _token_volume()]
     container = next(c for c in body["containers"] if c["name"] == constants.TRAINER_CONTAINER)
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
@@ -107,9 +105,9 @@ def _environment(
         **({env.ENTRYPOINT: spec.trainer.entrypoint} if spec.trainer else {}),
         **parameters(config),
     }
-    # The kubelet expands $(NAME) in values; doubling the dollar keeps a parameter's text as it is.
+    # The kubelet expands $(NAME) in values and reads $$ as $: doubled, every text stays as it is.
     ours: list[dict[str, Any]] = [
-        {"name": key, "value": text.replace("$(", "$$(")} for key, text in plain.items()
+        {"name": key, "value": text.replace("$", "$$")} for key, text in plain.items()
     ]
     taken = {variable["name"] for variable in given}
     for key in _CREDENTIALS:
@@ -126,10 +124,7 @@ def _from_trainer(trainer: Trainer) -> dict[str, Any]:
         "name": constants.TRAINER_CONTAINER,
         "image": trainer.image,
         "args": [trainer.entrypoint],
-        "env": [
-            *(v.model_dump(by_alias=True, exclude_none=True) for v in trainer.env),
-            {"name": "TMPDIR", "value": SCRATCH},
-        ],
+        "env": [v.model_dump(by_alias=True, exclude_none=True) for v in trainer.env],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -137,6 +132,7 @@ def _from_trainer(trainer: Trainer) -> dict[str, Any]:
         },
         "volumeMounts": [{"name": "tune-scratch", "mountPath": SCRATCH}],
     }
+    _unless_given(container["env"], "TMPDIR", SCRATCH)
     if trainer.resources:
         container["resources"] = trainer.resources.model_dump(by_alias=True, exclude_none=True)
     if trainer.image_pull_policy:
@@ -149,10 +145,11 @@ def _from_trainer(trainer: Trainer) -> dict[str, Any]:
         container["volumeMounts"].append(
             {"name": "tune-source", "mountPath": WORKSPACE, "readOnly": True}
         )
-        if not any(variable["name"] == "PYTHONPATH" for variable in container["env"]):
-            container["env"].append({"name": "PYTHONPATH", "value": WORKSPACE})
+        _unless_given(container["env"], "PYTHONPATH", WORKSPACE)
     return {
         "spec": {
+            # It speaks to our server with the projected token; it has no business with the API.
+            "automountServiceAccountToken": False,
             "securityContext": {
                 "runAsNonRoot": True,
                 "seccompProfile": {"type": "RuntimeDefault"},
@@ -161,6 +158,11 @@ def _from_trainer(trainer: Trainer) -> dict[str, Any]:
             "volumes": volumes,
         }
     }
+
+
+def _unless_given(variables: list[dict[str, Any]], name: str, value: str) -> None:
+    if not any(variable["name"] == name for variable in variables):
+        variables.append({"name": name, "value": value})
 
 
 def _token_volume() -> dict[str, Any]:
