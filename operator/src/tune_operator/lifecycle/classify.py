@@ -100,8 +100,8 @@ def _row9(e: Evidence) -> Verdict:
 
 
 def _row10(e: Evidence) -> Verdict:
-    if e.record is None and e.silent_since is not None:
-        deadline = e.silent_since + RECORD_GRACE
+    if e.record is None:
+        deadline = (e.silent_since or e.now) + RECORD_GRACE
         if e.now < deadline:
             return Verdict(10, "no result yet", Then.WAIT, look_again=deadline)
     reason, message = _account(e, "NoResult", "exited 0 without completing the trial")
@@ -129,7 +129,8 @@ def _row16(e: Evidence) -> Verdict:
         return Verdict(16, "failed", Then.RESUME, Counts.FAILURE, "OOMKilled", text)
     if e.deleted is not None:
         return Verdict(16, "preempted", Then.RESUME, Counts.DISRUPTION, "Deleted")
-    reason, message = _account(e, e.pod_reason or "Error", "")
+    reason = e.pod_reason or (e.pod.trainer.reason if e.pod else "") or "Error"
+    reason, message = _account(e, reason, "")
     return Verdict(16, "failed", Then.RESUME, Counts.FAILURE, reason, message)
 
 
@@ -212,7 +213,7 @@ TABLE: tuple[Row, ...] = (
             message=f"Pod {e.pod.name} on node {e.pod.node} outlives its grace" if e.pod else "",
         ),
     ),
-    Row(8, lambda e: e.succeeded and e.disruption_sign, _row8),
+    Row(8, lambda e: e.succeeded and not e.stopped and e.disruption_sign, _row8),
     Row(9, lambda e: e.over and e.interrupted and not e.disruption_sign, _row9),
     Row(10, lambda e: e.succeeded, _row10),
     Row(11, lambda e: e.failed and e.disruption_target, lambda e: _preempted(11, e)),
@@ -225,7 +226,11 @@ TABLE: tuple[Row, ...] = (
         ),
         _row12,
     ),
-    Row(13, lambda e: e.failed and e.pod_reason in KILLED_BY_NODE, lambda e: _preempted(13, e)),
+    Row(
+        13,
+        lambda e: e.failed and e.pod_reason in KILLED_BY_NODE and e.ever_started,
+        lambda e: _preempted(13, e),
+    ),
     Row(
         14,
         lambda e: e.failed and e.pod is not None and e.pod.trainer.exit_code == EXIT_UNUSABLE,

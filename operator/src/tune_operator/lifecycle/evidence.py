@@ -79,6 +79,11 @@ class Evidence:
         return self.record is not None and self.record.outcome is Outcome.INTERRUPTED
 
     @property
+    def stopped(self) -> bool:
+        """Ended by a directive, which only a recorded stop intent explains."""
+        return self.record is not None and self.record.outcome is Outcome.STOPPED
+
+    @property
     def deleted(self) -> datetime | None:
         return self.pod.deleted if self.pod else None
 

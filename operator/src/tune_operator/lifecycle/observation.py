@@ -84,17 +84,22 @@ class Observation:
     silent_since: Mapping[AttemptKey, datetime] = field(default_factory=dict)
 
     def pod_of(self, trial: TrialState) -> PodView | None:
-        """The Pod of the trial's current attempt: the bound one, or the only one if none is."""
+        """The Pod of the trial's current attempt: the bound one, or the only one if none is.
+
+        A bound Pod is known by its UID alone: labels may be edited, a UID may not.
+        """
         for pod in self.pods:
-            if (pod.trial, pod.attempt) == (trial.name, trial.attempt) and (
-                trial.pod_uid in ("", pod.uid)
-            ):
+            if trial.pod_uid:
+                if pod.uid == trial.pod_uid:
+                    return pod
+            elif (pod.trial, pod.attempt) == (trial.name, trial.attempt):
                 return pod
         return None
 
     def evidence(self, trial: TrialState) -> Evidence:
         """The input of the decision table for the trial's open attempt."""
         key = (trial.name, trial.attempt)
+        committed = any(ref.attempt == trial.attempt for ref in self.committed.get(trial.name, ()))
         return Evidence(
             now=self.now,
             bound_uid=trial.pod_uid,
@@ -102,7 +107,8 @@ class Observation:
             pod=self.pod_of(trial),
             exit=self.exits.get(key, Unread.NOT_ASKED),
             start_timeout=timedelta(seconds=self.experiment.spec.failure.start_timeout_seconds),
-            streak=trial.streak,
+            # A commit in this very attempt breaks the row of endings without one.
+            streak=0 if committed else trial.streak,
             silent_since=self.silent_since.get(key),
         )
 

@@ -54,6 +54,7 @@ class PodView:
     disruption_target: str
     termination_target: str
     trainer: TrainerView
+    experiment: str = ""
 
     @property
     def never_placed(self) -> bool:
@@ -106,6 +107,7 @@ def project(pod: Mapping[str, Any]) -> PodView:
         disruption_target=_true_reason(conditions, "DisruptionTarget"),
         termination_target=_true_reason(conditions, "TerminationTarget"),
         trainer=_trainer(status.get("containerStatuses") or []),
+        experiment=labels.get(constants.LABEL_EXPERIMENT, ""),
     )
 
 
@@ -117,8 +119,7 @@ def _trainer(statuses: list[Mapping[str, Any]]) -> TrainerView:
         ended, waiting = state.get("terminated"), state.get("waiting") or {}
         if ended is not None:
             return TrainerView(
-                # A container whose Pod was rejected is reported terminated without ever starting.
-                started=bool(ended.get("startedAt")),
+                started=_ever(ended.get("startedAt")),
                 terminated=True,
                 exit_code=ended.get("exitCode"),
                 reason=ended.get("reason", ""),
@@ -130,6 +131,14 @@ def _trainer(statuses: list[Mapping[str, Any]]) -> TrainerView:
             waiting_message=waiting.get("message", "")[:MESSAGE_LIMIT],
         )
     return TrainerView()
+
+
+def _ever(started: str | None) -> bool:
+    """A container that never ran is reported terminated too: without an instant if its Pod was
+    rejected, with the epoch if the runtime could not start it (StartError).
+    """
+    instant = instants.parse(started)
+    return instant is not None and instant.timestamp() > 0
 
 
 def _true_reason(conditions: Mapping[str, Mapping[str, Any]], kind: str) -> str:
