@@ -22,6 +22,7 @@ from tune_operator.lifecycle.classify import Then, Verdict, classify
 from tune_operator.lifecycle.events import end_events, settle_events, start_events
 from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.observation import AttemptKey, Observation
+from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.settle import settle
 from tune_operator.lifecycle.trial_state import (
     Checkpoint,
@@ -56,9 +57,12 @@ def decide(observation: Observation) -> Decision:
     step = _Step(observation)
     step.take_in_progress()
     step.bind()
+    deleted = observation.experiment.deleted
+    if deleted is not None:
+        step.stop()
     step.judge()
-    if observation.experiment.deleted is not None:
-        step.stop(observation.experiment.deleted)
+    if deleted is not None:
+        step.leave_late(deleted)
     elif observation.may_start and observation.state.ended is None:
         step.start()
     step.delete_stopped()
@@ -90,7 +94,8 @@ class _Step:
             if news is None or news.attempt != trial.attempt or news.seq < trial.seq:
                 continue
             known = trial.checkpoint
-            if news.checkpoint and (known is None or known.ref < news.checkpoint):
+            own = news.checkpoint is not None and news.checkpoint.attempt == trial.attempt
+            if news.checkpoint and own and (known is None or known.ref < news.checkpoint):
                 known = Checkpoint(news.checkpoint, self.o.now)
             self._put(
                 replace(
@@ -127,7 +132,7 @@ class _Step:
         if verdict.then is Then.CREATE and trial.stop_intent is StopIntent.NONE:
             if self.o.may_start and self.o.experiment.deleted is None:
                 self.starts.append((trial.name, trial.attempt))
-        elif verdict.then is Then.START_ERROR:
+        elif verdict.then is Then.START_ERROR and trial.stop_intent is StopIntent.NONE:
             self._put(_refused_to_start(trial, evidence, verdict))
         elif verdict.then in (Then.COMPLETE, Then.STOPPED, Then.RESUME):
             committed = self.o.committed.get(trial.name, ())
@@ -138,20 +143,21 @@ class _Step:
             self.lost += settled.lost_iterations
             self.events += settle_events(settled.trial, verdict, self.spec.failure.max_failures)
 
-    def stop(self, deleted: datetime) -> None:
-        """Deletion is stop intent for all; past the bound whoever is left is left behind."""
+    def stop(self) -> None:
+        """Deletion is stop intent for all, also for those it ended before we looked."""
         for trial in self._open():
-            never_created = self.o.pod_of(trial) is None and not trial.pod_uid
-            if never_created:
-                self._put(replace(trial, open=False, phase=Phase.PENDING))
+            if trial.pod_uid == "":
+                self._put(_left(trial))  # never created
             elif trial.stop_intent is StopIntent.NONE:
                 self._put(replace(trial, stop_intent=StopIntent.DELETE))
-        bound = deleted + self.o.experiment.stop_bound
-        if self.o.now < bound:
-            self._look_again(bound)
+
+    def leave_late(self, deleted: datetime) -> None:
+        """Past the bound whoever could not be settled is left behind."""
+        if not self._late():
+            self._look_again(deleted + self.o.experiment.stop_bound)
             return
         for trial in self._open():
-            self._put(replace(trial, open=False, phase=Phase.PENDING, pod_uid=""))
+            self._put(_left(trial))
 
     def start(self) -> None:
         """Give free places to interrupted trials first, then to new ones, in order."""
@@ -204,29 +210,48 @@ class _Step:
 
     def release(self) -> None:
         """Pods of attempts that are not current: settled, outdated, or never bound."""
-        current = {(t.name, t.attempt): t.pod_uid for t in self._open()}
+        current = {trial.pod_uid for trial in self._open()}
+        known = {trial.name: trial for trial in self.trials}
         for pod in self.o.pods:
-            if current.get((pod.trial, pod.attempt)) == pod.uid:
+            if pod.uid in current or self._from_the_future(pod, known.get(pod.trial)):
                 continue
             if pod.tracked or pod.deleted is None:
                 self.actions.append(ReleasePod(pod.namespace, pod.name, pod.uid))
+
+    def _from_the_future(self, pod: PodView, trial: TrialState | None) -> bool:
+        """An attempt we know nothing of was begun by whoever wrote a status newer than ours.
+
+        Only a write of our own would have told us so, and there may be none: hands off. What is
+        finished in any version of the status begins no attempt after it.
+        """
+        if self.ended is not None or self._late() or not pod.trial.isdecimal():
+            return False
+        if trial is None:
+            return pod.attempt > 0 and int(pod.trial) < self.o.total
+        return pod.attempt > trial.attempt and not trial.finished
+
+    def _late(self) -> bool:
+        """Past the bound of a deletion."""
+        experiment = self.o.experiment
+        if experiment.deleted is None:
+            return False
+        return self.o.now >= experiment.deleted + experiment.stop_bound
 
     def finish(self) -> None:
         """The end: of a deleted object when nothing of it is left, of a run when all are done."""
         experiment = self.o.experiment
         if experiment.deleted is not None:
             tracked = any(pod.tracked for pod in self.o.pods)
-            late = self.o.now >= experiment.deleted + experiment.stop_bound
-            self.gone = not self._open() and (late or not tracked)
+            self.gone = not self._open() and (self._late() or not tracked)
             if self.gone and experiment.has_finalizer:
                 self.actions.append(
                     RemoveExperimentFinalizer(experiment.namespace, experiment.name, experiment.uid)
                 )
             return
-        done = self.o.total > 0 and len(self.trials) == self.o.total
+        done = 0 < self.o.total <= len(self.trials)
         if done and self.ended is None and all(trial.finished for trial in self.trials):
             self.ended = self.o.now
-            self.events += end_events(self.trials, self.o.total)
+            self.events += end_events(self.trials)
 
     def decision(self) -> Decision:
         before = self.o.state
@@ -259,6 +284,11 @@ class _Step:
     def _look_again(self, when: datetime | None) -> None:
         if when is not None:
             self.look_again = min(self.look_again or when, when)
+
+
+def _left(trial: TrialState) -> TrialState:
+    """Closed without an outcome."""
+    return replace(trial, open=False, phase=Phase.PENDING, pod_uid="", stop_intent=StopIntent.NONE)
 
 
 def _refused_to_start(trial: TrialState, evidence: Evidence, verdict: Verdict) -> TrialState:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_operator.lifecycle.actions import EmitEvent
+from tune_operator.lifecycle.budget import exhausted
 from tune_operator.lifecycle.classify import Counts, Then, Verdict
-from tune_operator.lifecycle.trial_state import Phase, TrialState
+from tune_operator.lifecycle.trial_state import NO_VALID_CHECKPOINT, Phase, TrialState
 
 NORMAL, WARNING = "Normal", "Warning"
 
 
 def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> list[EmitEvent]:
     """What people are told of an attempt that ended."""
-    if verdict.then is Then.STOPPED:
+    if verdict.then is Then.STOPPED and not trial.finished:
         return []
     if trial.phase is Phase.TERMINATED:
         text = f"trial {trial.name} ended at iteration {trial.iteration}: {trial.reason}"
@@ -21,16 +22,17 @@ def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> lis
     why = trial.interruption
     detail = f"{why.reason}: {why.message}".rstrip(": ") if why else verdict.reason
     if trial.phase is Phase.ERRORED:
+        if trial.reason == NO_VALID_CHECKPOINT:
+            detail = f"{NO_VALID_CHECKPOINT}: a checkpoint was reported and is not in the store"
         text = f"trial {trial.name} errored in attempt {trial.attempt}: {detail}"
-        return [
-            EmitEvent(WARNING, "TrialErrored", text),
-            EmitEvent(
-                WARNING,
-                "BudgetExhausted",
-                f"trial {trial.name} had {trial.failures} failures and {trial.disruptions} "
-                f"disruptions; spec.failure.maxFailures is {max_failures}",
-            ),
-        ]
+        errored = EmitEvent(WARNING, "TrialErrored", text)
+        if not exhausted(trial, max_failures):
+            return [errored]
+        spent = (
+            f"trial {trial.name} had {trial.failures} failures and {trial.disruptions} "
+            f"disruptions; spec.failure.maxFailures is {max_failures}"
+        )
+        return [errored, EmitEvent(WARNING, "BudgetExhausted", spent)]
     named = {Counts.FAILURE: "TrialFailed", Counts.DISRUPTION: "TrialPreempted"}
     reason = named.get(verdict.counts, "TrialInterrupted")
     text = f"trial {trial.name} attempt {trial.attempt} ended at iteration {trial.iteration}"
@@ -49,8 +51,9 @@ def start_events(before: TrialState, begun: TrialState) -> list[EmitEvent]:
     return [EmitEvent(NORMAL, "TrialResumed", text)]
 
 
-def end_events(trials: Sequence[TrialState], total: int) -> list[EmitEvent]:
+def end_events(trials: Sequence[TrialState]) -> list[EmitEvent]:
     """The experiment reached its end."""
+    total = len(trials)
     errored = sum(trial.phase is Phase.ERRORED for trial in trials)
     if errored == total:
         return [EmitEvent(WARNING, "ExperimentFailed", f"all {total} trials errored")]

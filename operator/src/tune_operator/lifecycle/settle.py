@@ -11,6 +11,7 @@ from tune_operator.lifecycle.classify import Counts, Then, Verdict
 from tune_operator.lifecycle.evidence import Evidence
 from tune_operator.lifecycle.objective import objective_of
 from tune_operator.lifecycle.trial_state import (
+    NO_VALID_CHECKPOINT,
     Checkpoint,
     Interruption,
     Phase,
@@ -56,14 +57,13 @@ def settle(
     )
     if verdict.then is Then.COMPLETE:
         return Settled(_end(trial, Phase.TERMINATED, verdict.reason, evidence.now))
-    if had_commit and not plan:
-        # Starting from scratch here would silently throw work away (P6).
-        return Settled(_end(trial, Phase.ERRORED, "NoValidCheckpoint", evidence.now))
     lost = max(0, trial.iteration - (plan[0].iteration if plan else 0))
     trial = replace(trial, phase=Phase.PENDING, reason="")
-    if verdict.then is Then.STOPPED:
-        return Settled(trial, lost)
-    trial = _count(_interrupt(trial, verdict, evidence), verdict.counts, fresh=fresh)
+    if verdict.then is Then.RESUME:
+        trial = _count(_interrupt(trial, verdict, evidence), verdict.counts, fresh=fresh)
+    if had_commit and not plan:
+        # Starting from scratch here would silently throw work away (P6).
+        return Settled(_end(trial, Phase.ERRORED, NO_VALID_CHECKPOINT, evidence.now))
     if verdict.counts in (Counts.FAILURE, Counts.DISRUPTION) and exhausted(
         trial, failure.max_failures
     ):

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from tune_trainer.protocol.keys import CheckpointRef
 
+NO_VALID_CHECKPOINT = "NoValidCheckpoint"
+"""Reason of a trial that had a checkpoint and has none any more: it never starts from scratch."""
+
 
 class Phase(StrEnum):
     """States of a trial (DESIGN 5.1)."""
@@ -108,6 +111,12 @@ class RunState:
         """The trial of this name, if it ever started."""
         index = int(name) if name.isdecimal() else -1
         return self.trials[index] if 0 <= index < len(self.trials) else None
+
+    def size(self, total: int) -> int:
+        """Trials of the run, when the specification says ``total``: none that started is taken
+        back by a lower numSamples, and none is added after the end.
+        """
+        return len(self.trials) if self.ended else max(total, len(self.trials))
 
     @property
     def open_attempts(self) -> tuple[TrialState, ...]:
