@@ -10,7 +10,9 @@ from typing import Any
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.classify import Verdict
-from tune_operator.lifecycle.trial_state import Phase, RunState, TrialState
+from tune_operator.lifecycle.trial_rows import MESSAGE_LIMIT as TRIAL_MESSAGE_LIMIT
+from tune_operator.lifecycle.trial_rows import REASON_LIMIT
+from tune_operator.lifecycle.trial_state import Interruption, Phase, RunState, TrialState
 
 MESSAGE_LIMIT = 1024
 INFRASTRUCTURE_STREAK = 10
@@ -24,6 +26,10 @@ ALARMS = {
     "QuotaExceeded": "True",
 }
 """Condition type → the status that is bad news and worth an Event."""
+
+
+CHECKED = ("Accepted", "StorageAvailable", "Ready")
+"""Conditions that stay as they were while nobody checks them: after the end, after a restart."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def conditions(
 ) -> list[Condition]:
     """All conditions that have something to say, in a stable order."""
     ended = state.ended is not None
+    total = state.size(total)
     found = [
         _finding("Accepted", findings.accepted),
         _finding("StorageAvailable", findings.storage),
@@ -94,7 +101,8 @@ def merge(
 ) -> list[dict[str, Any]]:
     """As written to status: the transition time moves only with the status."""
     before = {entry["type"]: entry for entry in previous}
-    merged = []
+    said = {condition.type for condition in current}
+    merged = [dict(before[kind]) for kind in CHECKED if kind in before and kind not in said]
     for condition in current:
         status = "True" if condition.status else "False"
         old = before.get(condition.type)
@@ -131,7 +139,7 @@ def _finding(kind: str, finding: Finding) -> Condition | None:
     return Condition(kind, finding.ok, finding.reason, finding.message)
 
 
-def _ready(findings: Findings, *, ended: bool) -> Condition:
+def _ready(findings: Findings, *, ended: bool) -> Condition | None:
     if ended:
         return yes("Ready", "Ended", "nothing is left to run")
     for finding in (findings.accepted, findings.storage):
@@ -139,7 +147,7 @@ def _ready(findings: Findings, *, ended: bool) -> Condition:
             return no("Ready", finding.reason, finding.message)
     if findings.accepted.ok and findings.storage.ok:
         return yes("Ready", "AbleToRun")
-    return no("Ready", "Checking", "specification and storage are being checked")
+    return None
 
 
 def _progressing(state: RunState, total: int, findings: Findings, *, deleting: bool) -> Condition:
@@ -168,7 +176,7 @@ def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) ->
             continue
         often = INFRASTRUCTURE_STREAK if why.cls == "rejected" else 1
         if why.cls in ("failed", "rejected", "not started") and trial.streak >= often:
-            text = f"trial {trial.name} attempt {why.attempt}: {why.message or why.reason}"
+            text = f"trial {trial.name} attempt {why.attempt}: {_said(why) or why.reason}"
             return yes("Stalled", _word(why.reason), text)
     return no("Stalled", "Moving")
 
@@ -191,7 +199,7 @@ def _terminal(state: RunState, total: int) -> list[Condition]:
         return []
     errored = [trial for trial in state.trials if trial.phase is Phase.ERRORED]
     last = errored[-1].interruption if errored else None
-    example = f"; {errored[-1].name}: {last.reason}: {last.message}" if last else ""
+    example = f"; {errored[-1].name}: {last.reason}: {_said(last)}" if last else ""
     text = f"{total - len(errored)} of {total} trials terminated, {len(errored)} errored{example}"
     if len(errored) == total:
         return [yes("Failed", "AllTrialsErrored", text)]
@@ -199,7 +207,12 @@ def _terminal(state: RunState, total: int) -> list[Condition]:
     return [yes("Complete", reason, text)]
 
 
+def _said(why: Interruption) -> str:
+    """The message as a restarted operator would read it, so that the condition stays the same."""
+    return why.message[:TRIAL_MESSAGE_LIMIT]
+
+
 def _word(reason: str) -> str:
     """A condition's reason is one CamelCase word."""
-    cleaned = "".join(ch for ch in reason if ch.isalnum() or ch == "_")
+    cleaned = "".join(ch for ch in reason if ch.isalnum() or ch == "_")[:REASON_LIMIT]
     return cleaned if cleaned[:1].isalpha() else "TrialFailed"

@@ -19,7 +19,7 @@ PARAMS_LIMIT = 4 * 1024
 """Bytes of one trial's parameters that are shown."""
 
 TRIALS_LIMIT = 110 * 1024
-"""Bytes of ``status.trials``; beyond it the parameters of finished trials are left out."""
+"""Bytes of ``status.trials``; beyond it rows lose what is only there for people to read."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def render(
     if facts is not None:
         mode = experiment.spec.objective.mode
         status["storage"] = {"uri": facts.uri}
-        status.update(_sums(state, observation.total))
+        status.update(_sums(state, state.size(observation.total)))
         status["trials"] = _rows(state, facts)
         status.update(_best(state, facts, mode))
     status["live"] = {trial.name: trial_rows.live(trial) for trial in state.open_attempts}
@@ -118,14 +118,22 @@ def _sums(state: RunState, total: int) -> dict[str, Any]:
 
 def _rows(state: RunState, facts: RunFacts) -> list[dict[str, Any]]:
     rows = [{**trial_rows.row(t), **_shown(facts.config(t.index), "params")} for t in state.trials]
-    size = sum(_bytes(row) for row in rows)
-    for trial, row in zip(state.trials, rows, strict=True):
-        if size <= TRIALS_LIMIT:
-            break
-        if trial.finished and "params" in row:
-            size -= _bytes(row.pop("params"))
-            row["truncated"] = True
+    # The dearest and least needed first, and of that what finished trials say.
+    order = sorted(zip(state.trials, rows, strict=True), key=lambda pair: not pair[0].finished)
+    size = sum(_bytes(row) + 1 for row in rows)
+    for shorten in (_without_params, trial_rows.without_message, trial_rows.without_place):
+        for _, row in order:
+            if size <= TRIALS_LIMIT:
+                return rows
+            before = _bytes(row)
+            shorten(row)
+            size -= before - _bytes(row)
     return rows
+
+
+def _without_params(row: dict[str, Any]) -> None:
+    if row.pop("params", None) is not None:
+        row["truncated"] = True
 
 
 def _best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
@@ -137,7 +145,7 @@ def _best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "trial": best.name,
         "objectiveValue": best.objective,
-        "iteration": best.iteration,
+        "iteration": trial_rows.whole(best.iteration),
         **_shown(facts.config(best.index), "config"),
     }
     if best.checkpoint:

@@ -23,8 +23,12 @@ from tune_trainer.protocol import numbers
 from tune_trainer.protocol.keys import CheckpointRef
 
 MESSAGE_LIMIT = 256
-"""Characters of an interruption's message kept in a row; events and conditions show more."""
+"""Characters of an interruption's message kept in a row; events show more."""
 
+REASON_LIMIT = 64
+"""Characters of a reason kept in a row: foreign trainers and exceptions may name anything."""
+
+_LARGEST = 2**53
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _COUNTERS = ("attempt", "iteration", "failures", "disruptions", "infrastructure", "streak", "seq")
 
@@ -32,8 +36,8 @@ _COUNTERS = ("attempt", "iteration", "failures", "disruptions", "infrastructure"
 def row(trial: TrialState) -> dict[str, Any]:
     """The trial's row without its parameters."""
     entry: dict[str, Any] = {"name": trial.name, "state": trial.phase.value}
-    entry.update({name: getattr(trial, name) for name in _COUNTERS if getattr(trial, name)})
-    entry.update({"reason": trial.reason, "node": trial.node})
+    entry.update({name: whole(getattr(trial, name)) for name in _COUNTERS if getattr(trial, name)})
+    entry.update({"reason": trial.reason[:REASON_LIMIT], "node": trial.node})
     entry.update(number("objectiveValue", trial.objective))
     entry["startTime"] = instants.render(trial.started)
     entry["completionTime"] = instants.render(trial.ended)
@@ -43,6 +47,18 @@ def row(trial: TrialState) -> dict[str, Any]:
     if trial.interruption:
         entry["lastInterruption"] = _interruption_row(trial.interruption)
     return _compact(entry)
+
+
+def without_message(entry: dict[str, Any]) -> None:
+    """Shorten a row: what the last interruption said is left out."""
+    entry.get("lastInterruption", {}).pop("message", None)
+
+
+def without_place(entry: dict[str, Any]) -> None:
+    """Shorten a row: where an attempt ran and how its process ended are left out."""
+    entry.pop("node", None)
+    for key in ("node", "exitCode"):
+        entry.get("lastInterruption", {}).pop(key, None)
 
 
 def live(trial: TrialState) -> str:
@@ -79,6 +95,11 @@ def read(entry: Mapping[str, Any], live_entry: str | None) -> TrialState:
     )
 
 
+def whole(value: int) -> int:
+    """What the schema takes as a count: a trainer's absurd number must not wedge the object."""
+    return min(max(value, 0), _LARGEST)
+
+
 def number(name: str, value: float | None) -> dict[str, Any]:
     """``{name: value}``, or its text in ``<name>Text`` when it is not finite; empty for None."""
     if value is None:
@@ -97,8 +118,8 @@ def read_number(entry: Mapping[str, Any], name: str) -> float | None:
 def checkpoint_fields(checkpoint: Checkpoint) -> dict[str, Any]:
     """``{iteration, attempt, time}``."""
     return {
-        "iteration": checkpoint.ref.iteration,
-        "attempt": checkpoint.ref.attempt,
+        "iteration": whole(checkpoint.ref.iteration),
+        "attempt": whole(checkpoint.ref.attempt),
         "time": instants.render(checkpoint.time),
     }
 
@@ -111,13 +132,13 @@ def _read_checkpoint(entry: Mapping[str, Any]) -> Checkpoint:
 def _interruption_row(why: Interruption) -> dict[str, Any]:
     return {
         "class": why.cls,
-        "reason": why.reason,
+        "reason": why.reason[:REASON_LIMIT],
         "exitCode": why.exit_code,
         "message": why.message[:MESSAGE_LIMIT],
         "row": why.row,
         "node": why.node,
         "attempt": why.attempt,
-        "iteration": why.iteration,
+        "iteration": whole(why.iteration),
         "time": instants.render(why.time),
     }
 
