@@ -62,9 +62,7 @@ class OwnCluster:
         path = f"{cluster['bin']}{os.pathsep}{self._shell.environment.get('PATH', '')}"
         self._shell.environment.update(KUBECONFIG=cluster["kubeconfig"], PATH=path)
         self.ready = True
-        return Images(
-            "dev.local/tune-operator:dev", "dev.local/tune-digits:dev", "dev.local/minio:dev"
-        )
+        return Images("dev.local/tune-operator:dev", "dev.local/digits:dev", "dev.local/minio:dev")
 
     def tear_down(self) -> None:
         self._tool("down")
