@@ -91,6 +91,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             with locked(paths.lock, lambda: console.say("another run works on it; waiting")):
                 teardown.stop(paths, console)
                 teardown.remove(paths)
+                paths.lock.unlink()
         case "images":
             if not _plan(paths).real:
                 raise Missing(f"cluster {paths.name} has fake nodes, which run no images")

@@ -2,6 +2,7 @@
 
 from .health import answers
 from .paths import ClusterPaths
+from .pki import UNUSED_ADDRESS
 from .plan import Plan
 from .processes import Component
 
@@ -99,7 +100,8 @@ def apiserver(paths: ClusterPaths, plan: Plan) -> Component:
         ]
     else:
         # 127.0.0.1 cannot be published as an endpoint, and no Pod runs that would look it up.
-        command += ["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"]
+        unused = f"--advertise-address={UNUSED_ADDRESS}"
+        command += [unused, "--endpoint-reconciler-type=none"]
     ready = answers(f"{plan.apiserver}/readyz", pki / "ca.crt")
     return Component("kube-apiserver", in_namespace(plan, command), {}, [], ready)
 

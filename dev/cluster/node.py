@@ -189,6 +189,18 @@ def coredns(paths: ClusterPaths, plan: Plan) -> Component:
     return Component("coredns", in_namespace(plan, command), {}, files, ready)
 
 
+def kubelet_access() -> dict[str, Any]:
+    """Lets the API server's client certificate use kubelets: `kubectl logs` and `exec`."""
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "kube-apiserver-kubelet-client"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "kube-apiserver-kubelet-client"}],
+    }
+
+
 def dns_service(plan: Plan) -> list[dict[str, Any]]:
     """Service kube-dns without a selector: CoreDNS runs beside the Pods, not in one."""
     labels = {"kubernetes.io/service-name": "kube-dns"}

@@ -14,7 +14,7 @@ from .plan import Plan
 CERTIFICATES = ("ca", "apiserver", "apiserver-kubelet-client", "sa")
 # kubeadm wants an address that is not loopback. Nothing dials it: a kwok cluster publishes no
 # endpoints, and kubeconfigs name the control plane's real one. (RFC 5737: for documentation)
-UNUSED_ADDRESS = "192.0.2.1"
+UNUSED_ADDRESS = "198.51.100.1"
 
 
 def users(plan: Plan) -> dict[str, tuple[str, str]]:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,16 @@ from .processes import Processes
 # What starts Pods goes before what they run on; the API server and its store go last.
 FIRST = ("kubelet", "kube-proxy", "kwok", "coredns")
 LAST = ("containerd", "kube-apiserver", "etcd")
+# At fixed places too; the inner ones first.
+SHARED_FOLDERS = (
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/var/log/containers",
+    "/run/containerd/s",
+    "/run/containerd",
+)
 
 
 def stop_order(names: list[str]) -> list[str]:
@@ -66,12 +77,12 @@ def remove(paths: ClusterPaths) -> None:
 def _end_containers(paths: ClusterPaths) -> None:
     """Kill the containers, which live in the cluster's cgroup, then their shims."""
     cgroups.remove(f"tune-{paths.name}")
-    socket = str(paths.containerd_socket).encode()
+    address = str(paths.containerd_socket).encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             arguments = (folder / "cmdline").read_bytes().split(b"\0")
             # A shim is told the socket of its containerd, which is this cluster's own file.
-            if b"-address" in arguments and socket in arguments:
+            if b"-address" in arguments and address in arguments:
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
@@ -100,12 +111,29 @@ def _remove_traces(paths: ClusterPaths, plan: Plan) -> None:
     for address in (paths.run / "containerd").glob("io.containerd.runtime.v2.task/*/*/address"):
         with contextlib.suppress(OSError):
             Path(address.read_text().removeprefix("unix://")).unlink()
-    results = re.compile(rf"{re.escape(plan.namespace)}-[0-9a-f]{{64}}-eth0")
-    for file in Path("/var/lib/cni/results").glob(f"{plan.namespace}-*"):
-        if results.fullmatch(file.name):
-            file.unlink()
+    results = Path("/var/lib/cni/results")
+    pattern = re.compile(rf"{re.escape(plan.namespace)}-([0-9a-f]{{64}})-eth0")
+    for file in results.glob(f"{plan.namespace}-*"):
+        if sandbox := pattern.fullmatch(file.name):
+            (results / f"cni-loopback-{sandbox[1]}-lo").unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{paths.root}/"):
             link.unlink()
     for folder in (paths.run / "containerd", paths.run / "cni", paths.run / "runc"):
         shutil.rmtree(folder, ignore_errors=True)
+    _remove_if_dead(Path("/var/lib/kubelet/device-plugins/kubelet.sock"))
+    for name in SHARED_FOLDERS:
+        with contextlib.suppress(OSError):
+            Path(name).rmdir()  # only when empty: another cluster's, or the machine's own, stays
+
+
+def _remove_if_dead(path: Path) -> None:
+    """Remove a Unix socket on which nobody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return

@@ -163,7 +163,7 @@ def _start_node(job: Job, chosen: Plan, building: "Future[dict[str, str]]") -> N
         keys = building.result()
     wanted = images.buildable()
     nodeimages.NodeImages(paths, job.commands, job.console).load(job.builder, keys, wanted)
-    job.kubectl.apply(node.dns_service(chosen))
+    job.kubectl.apply([*node.dns_service(chosen), node.kubelet_access()])
     parts = [node.kubelet, node.kube_proxy, node.coredns]
     _start(job, [part(paths, chosen) for part in parts], "kubelet, kube-proxy, CoreDNS")
     with job.console.step("node Ready"):
