@@ -47,7 +47,7 @@ class WorkQueue(Generic[K]):
         return len(self._due)
 
     def add(self, key: K, after: float = 0.0) -> None:
-        """Look at `key` in `after` seconds; of several delays the earliest wins. No-op once closed."""
+        """Look at `key` in `after` seconds; the earliest delay wins. Ignored once closed."""
         if self._closed:
             return
         if after <= 0:

@@ -1,0 +1,1 @@
+"""The border to the API server, on raw dictionaries: the only package that imports `kubernetes`."""
