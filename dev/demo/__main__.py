@@ -88,7 +88,6 @@ def give_up(target: Target, shell: Shell, screen: Screen, reason: str) -> None:
     # A second signal must not stop the clean-up half-way.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    screen.say("demo: taking down what was made")
     if target.ready:
         keep_evidence(shell)
     try:

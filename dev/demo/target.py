@@ -65,6 +65,7 @@ class OwnCluster:
         return Images("dev.local/tune-operator:dev", "dev.local/digits:dev", "dev.local/minio:dev")
 
     def tear_down(self) -> None:
+        self._screen.say("demo: taking the cluster down")
         self._tool("down")
 
     def farewell(self) -> list[str]:
@@ -140,6 +141,8 @@ class CurrentCluster:
 
     def tear_down(self) -> None:
         """In reverse: the experiments first, while the operator can still end them."""
+        if self._made:
+            self._screen.say("demo: removing what was made")
         while self._made:
             command = self._made.pop()
             try:
