@@ -1,8 +1,8 @@
 """Every operation is reported once, with its ending."""
 
 import pytest
-from tests.unit.store.conformance import Conformance
 
+from tests.unit.store.conformance import Conformance
 from tune_operator.store.errors import NotFound, StoreError
 from tune_operator.store.measured import MeasuredStore
 from tune_operator.store.memory import MemoryStore

@@ -1,8 +1,8 @@
 """The store in memory passes the suite all stores pass."""
 
 import pytest
-from tests.unit.store.conformance import Conformance
 
+from tests.unit.store.conformance import Conformance
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import ObjectStore
 

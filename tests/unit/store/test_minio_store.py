@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler
 from itertools import count
 
 import pytest
+
 from tests.unit.store.conformance import Conformance
 from tests.unit.store.s3_server import S3Server, answer, answer_error, s3_server
-
 from tune_operator.store.credentials import StaticCredentials
 from tune_operator.store.errors import (
     AccessDenied,

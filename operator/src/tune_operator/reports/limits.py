@@ -28,6 +28,8 @@ class ReportLimits:
     body_seconds: float = 10.0
     answer_seconds: float = 30.0
     idle_seconds: float = 75.0
+    linger_seconds: float = 1.0
+    """For the rest of a body nobody reads, so that the client sees its answer before the end."""
     stop_seconds: float = 5.0
 
 

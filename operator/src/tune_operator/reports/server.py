@@ -82,6 +82,7 @@ class ReportServer:
             # A compressed body would be a way around the limit of its size.
             auto_decompress=False,
             keepalive_timeout=self._limits.idle_seconds,
+            lingering_time=self._limits.linger_seconds,
             shutdown_timeout=self._limits.stop_seconds,
         )
 

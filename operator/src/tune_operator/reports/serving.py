@@ -40,10 +40,11 @@ class ServingCertificate:
     async def run(self) -> None:
         """Renews for as long as the server lives; never ends by itself."""
         while True:
-            await asyncio.sleep(self.renew_if_due().total_seconds())
+            pause = self.renew_if_due()
+            await asyncio.sleep(pause.total_seconds())
 
     def renew_if_due(self) -> timedelta:
-        """Shows a new leaf when two thirds of the old one's life are over; returns when to look again.
+        """Shows a new leaf when two thirds of the old one's life are over; returns the pause.
 
         An authority that cannot sign any more is logged: the old leaf still serves for a third.
         """
@@ -51,7 +52,7 @@ class ServingCertificate:
             try:
                 self._renew()
             except CertificateError as error:
-                log.error("the server certificate cannot be renewed: the CA: %s", error)  # noqa: TRY400
+                log.error("no new server certificate: %s", error)  # noqa: TRY400
             else:
                 log.info("the server certificate was renewed, next on %s", self._renew_at.date())
         return min(max(self._renew_at - self._now(), _SHORTEST_PAUSE), _LONGEST_PAUSE)
