@@ -23,6 +23,16 @@ class Cluster:
     bin: Path
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket in a real MinIO."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+
+
 def find(nodes: str) -> Cluster:
     """The cluster that TUNE_TEST_CLUSTER names, else the one of `make cluster`; skips without."""
     name = os.environ.get("TUNE_TEST_CLUSTER", "dev")

@@ -5,31 +5,22 @@ import itertools
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from minio import Minio
 
 from tests import clusters
-from tests.clusters import Cluster
+from tests.clusters import Bucket, Cluster
+from tests.integration.lab import Lab
+from tests.integration.operator_process import OperatorProcess
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Conflict, NotFound
-from tune_operator.kube.resources import NAMESPACES
+from tune_operator.kube.resources import EXPERIMENTS, NAMESPACES
 
 CRD = Path(__file__).parents[2] / "crds" / "tuneoperator.io_tuneexperiments.yaml"
 
 _numbers = itertools.count()
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket in a real MinIO."""
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-    bucket: str
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +69,28 @@ async def namespace(kube: Kube) -> AsyncIterator[str]:
     yield name
     with contextlib.suppress(NotFound, Conflict):  # a test may have deleted it
         await kube.delete(NAMESPACES, None, name, uid=made["metadata"]["uid"])
+
+
+@pytest.fixture(scope="session")
+def operator(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """The operator, one process for all tests; whoever kills it starts it again."""
+    process = OperatorProcess(tmp_path_factory.mktemp("operator") / "operator.log")
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def lab(
+    kube: Kube, namespace: str, minio: Bucket, operator: OperatorProcess
+) -> AsyncIterator[Lab]:
+    """A namespace with the store's Secret, watched by a ready operator."""
+    await operator.ready()
+    bench = Lab(kube, namespace, minio, operator)
+    await bench.secret()
+    yield bench
+    items, _ = await kube.list(EXPERIMENTS, namespace)
+    for item in items:
+        await bench.delete(item["metadata"]["name"])

@@ -1,0 +1,1 @@
+"""One experiment in this process: acceptance, claim on the run, memory between two looks."""

@@ -1,0 +1,101 @@
+"""Acceptance: what can be said about a specification before the first Pod.
+
+The API server checked schema and CEL; here is what neither can see: search spaces as a whole, the
+number of trials, names that collide as environment variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from tune_operator.api import errors
+from tune_operator.api.constants import EXPERIMENT_FINALIZER
+from tune_operator.api.models import TuneExperimentSpec
+from tune_operator.lifecycle import instants
+from tune_operator.lifecycle.conditions import Finding
+from tune_operator.lifecycle.observation import Experiment
+from tune_operator.tuning import search
+from tune_operator.tuning.errors import SearchSpaceError
+from tune_trainer.protocol import environment
+
+TRIALS_LIMIT = 200
+"""Trials the status can hold as the operator's memory; a journal will lift this."""
+
+
+class Refused(Exception):
+    """The specification cannot run; ``finding`` says why, for condition Accepted."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.finding = Finding(ok=False, reason=reason, message=message)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A specification that can run, with its searcher."""
+
+    experiment: Experiment
+    searcher: search.Searcher
+
+    @property
+    def total(self) -> int:
+        """Trials of the experiment."""
+        return self.searcher.total
+
+
+def parse(obj: Mapping[str, Any]) -> Experiment:
+    """The object as we understand it. Raises Refused naming every wrong field."""
+    meta = obj["metadata"]
+    try:
+        spec = TuneExperimentSpec.model_validate(obj.get("spec") or {})
+    except ValidationError as error:
+        raise Refused("InvalidSpec", errors.describe(error)) from None
+    return Experiment(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        deleted=instants.parse(meta.get("deletionTimestamp")),
+        has_finalizer=EXPERIMENT_FINALIZER in (meta.get("finalizers") or []),
+        spec=spec,
+    )
+
+
+def accept(experiment: Experiment, raw_spec: Mapping[str, Any]) -> Accepted:
+    """Build what the specification asks for. Raises Refused."""
+    objective = experiment.spec.objective
+    try:
+        searcher = search.build(
+            dict(raw_spec["search"]),
+            num_samples=experiment.spec.num_samples,
+            metric=objective.metric,
+            mode=objective.mode,
+            seed=seed_of(experiment),
+        )
+    except SearchSpaceError as error:
+        raise Refused("InvalidSearchSpace", f"spec.search.{error}") from None
+    if searcher.total > TRIALS_LIMIT:
+        raise Refused(
+            "TooManyTrials",
+            f"spec.numSamples and the grid make {searcher.total} trials; at most {TRIALS_LIMIT} "
+            "are supported: lower numSamples or split the experiment",
+        )
+    clash = environment.collisions(environment.flatten(searcher.config(0)))
+    if clash:
+        first, second = clash[0]
+        raise Refused(
+            "ParameterCollision",
+            f"spec.search.space: {first!r} and {second!r} would share the variable "
+            f"{environment.param_variable(first)}: rename one",
+        )
+    return Accepted(experiment, searcher)
+
+
+def seed_of(experiment: Experiment) -> int:
+    """The seed given, else one of this object's own that survives restarts."""
+    given = experiment.spec.search.seed
+    return int(experiment.uid.replace("-", ""), 16) if given is None else given

@@ -1,0 +1,73 @@
+"""The claim: one writer per run, whatever the Lease says (DESIGN 9, Term).
+
+Opening a run takes the next term, first in the object's status (compare-and-swap), then as an
+object in the store. The PUT also proves, before the first Pod, that the store takes our writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+from tune_operator.store.object_store import ObjectStore
+from tune_trainer.protocol import VERSION
+from tune_trainer.protocol.keys import RunKeys, parse_claim_key
+
+
+class Displaced(Exception):
+    """Somebody opened the run with a higher term: leave it."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who claims: enough for another cluster to find out whether this owner still lives."""
+
+    cluster: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One opening of a run; ``nonce`` tells two openings of one term apart."""
+
+    term: int
+    nonce: str
+
+
+async def next_term(store: ObjectStore, keys: RunKeys, known: int) -> int:
+    """One above every term that left a trace, in status or store. Raises StoreError."""
+    return 1 + max([known, *(term for term, _ in await _claims(store, keys))])
+
+
+async def open_run(
+    store: ObjectStore,
+    keys: RunKeys,
+    owner: Owner,
+    claim: Claim,
+    take_term: Callable[[int], Awaitable[None]],
+) -> None:
+    """Claim the run. ``take_term`` writes the term into the status and raises if it may not.
+
+    Safe to call again with the same claim until it returns. Raises Displaced and StoreError.
+    """
+    await take_term(claim.term)
+    document = {
+        "version": VERSION,
+        "type": "claim",
+        "term": claim.term,
+        "nonce": claim.nonce,
+        "owner": asdict(owner),
+    }
+    body = json.dumps(document, sort_keys=True).encode() + b"\n"
+    await store.put_if_absent(keys.claim(claim.term, claim.nonce), body)
+    # Only a LIST after our own PUT sees whoever was faster; the higher (term, nonce) stays.
+    if max(await _claims(store, keys)) > (claim.term, claim.nonce):
+        raise Displaced(f"term {claim.term} of the run was overtaken")
+
+
+async def _claims(store: ObjectStore, keys: RunKeys) -> list[tuple[int, str]]:
+    parsed = [parse_claim_key(key) for key in await store.list(keys.claims())]
+    return [(term, nonce) for term, nonce, seq in filter(None, parsed) if seq == 0]

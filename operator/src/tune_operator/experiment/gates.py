@@ -1,0 +1,131 @@
+"""What must hold before the first Pod: acceptance, the store, the claim (DESIGN 5.2, 9).
+
+Each gate leaves a finding on the run, which becomes a condition; nothing is started in vain.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from dataclasses import dataclass, replace
+
+from tune_operator.experiment.accepted import Accepted, Refused, accept, parse
+from tune_operator.experiment.claim import Claim, Owner, next_term, open_run
+from tune_operator.experiment.run import Run
+from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.experiment.storage import Observe, StorageProblem, connect, problem
+from tune_operator.kube.client import Kube
+from tune_operator.kube.errors import Forbidden, Invalid
+from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle import pod
+from tune_operator.lifecycle.conditions import Finding
+from tune_operator.store.errors import StoreError
+from tune_trainer.protocol.keys import trial_name
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The checks, with what they need from outside."""
+
+    kube: Kube
+    session: pod.Session
+    cluster: str
+    observe_store: Observe
+    writer: StatusWriter
+
+    async def accept(self, run: Run, *, dry_run: bool) -> Accepted | None:
+        """The parsed specification; None, with a finding, when it cannot run.
+
+        The dry run is asked once per generation: the API server validates the Pod far better than
+        we could.
+        """
+        try:
+            experiment = parse(run.obj)
+            known = run.accepted
+            if known is None or known.experiment.generation != experiment.generation:
+                known = accept(experiment, run.obj["spec"])
+                run.acceptance = Finding()
+            accepted = replace(known, experiment=experiment)
+            if dry_run and not run.acceptance.ok:
+                await self._dry_run(accepted)
+                run.acceptance = Finding(ok=True, reason="Valid")
+        except Refused as refused:
+            run.accepted, run.acceptance = None, refused.finding
+            return None
+        run.accepted = accepted
+        return accepted
+
+    async def _dry_run(self, accepted: Accepted) -> None:
+        # Attempt 0 is never given out, so the name cannot be taken by a Pod of ours.
+        body = pod.build(
+            accepted.experiment, trial_name(0), 0, accepted.searcher.config(0), self.session
+        )
+        source = "trainer" if accepted.experiment.spec.trainer else "template"
+        try:
+            await self.kube.create(PODS, accepted.experiment.namespace, body, dry_run=True)
+        except Invalid as error:
+            causes = "; ".join(f"{c.field}: {c.message}" for c in error.causes) or error.message
+            raise Refused(
+                "InvalidPod", f"the Pod made from spec.{source} is not valid: {causes}"
+            ) from None
+        except Forbidden as error:
+            if error.exceeded_quota:
+                return  # a quota may have room later; it is no fault of the specification
+            raise Refused(
+                "PodForbidden",
+                f"a Pod made from spec.{source} is not allowed here: {error.message}",
+            ) from None
+
+    async def open_store(self, run: Run, accepted: Accepted) -> bool:
+        """Connect to the store; False with a finding when it cannot be used."""
+        if run.store is not None:
+            return True
+        spec = accepted.experiment.spec
+        try:
+            run.store = await connect(self.kube, run.key[0], spec.storage, self.observe_store)
+        except StorageProblem as found:
+            run.storage = found.finding
+            return False
+        return True
+
+    async def claim(self, run: Run, accepted: Accepted) -> bool:
+        """Hold the run: our claim landed and the status still shows our term."""
+        if not await self.open_store(run, accepted):
+            return False
+        held = run.claim is not None and run.claimed
+        if held and run.claim is not None and run.durable.term == run.claim.term:
+            return True
+        try:
+            await self._open(run)
+        except StoreError as error:
+            await self.lose_store(run, problem(error).finding)
+            return False
+        run.storage = Finding(ok=True, reason="Claimed")
+        return True
+
+    async def _open(self, run: Run) -> None:
+        if run.store is None:
+            return
+        term = await next_term(run.store, run.keys, run.durable.term)
+        # A term that was taken stays ours over retries until its claim landed.
+        mine = run.claim is not None and not run.claimed and run.durable.term == run.claim.term
+        if not mine or run.claim is None:
+            run.claim, run.claimed = Claim(term, secrets.token_hex(8)), False
+        owner = Owner(self.cluster, *run.key, run.uid)
+
+        async def take(term: int) -> None:
+            if run.durable.term == term:
+                return
+            status = copy.deepcopy(dict(run.obj.get("status") or {}))
+            status.update({"runID": run.uid, "journal": {"term": term}})
+            await self.writer.write(run, status)
+
+        await open_run(run.store, run.keys, owner, run.claim, take)
+        run.claimed = True
+
+    async def lose_store(self, run: Run, finding: Finding) -> None:
+        """Forget the client, so that the next look reads the Secret again: keys get rotated."""
+        run.storage = finding
+        store, run.store = run.store, None
+        if store is not None:
+            await store.close()

@@ -1,0 +1,62 @@
+"""What became of the actions: problems that people must see, and when to try again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from tune_operator.experiment.run import Run
+from tune_operator.kube.errors import Forbidden
+from tune_operator.kube.outcomes import (
+    AlreadyForeign,
+    AlreadyOurs,
+    Created,
+    Failed,
+    Outcome,
+    QuotaExceeded,
+    Throttled,
+)
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""Pause after an action that failed for a reason that may pass."""
+
+QUOTA_SECONDS = 15.0
+"""Pause before a Pod is created again that a quota or a policy refused."""
+
+CONFLICT_SECONDS = 30.0
+"""Pause before looking whether a foreign object still has our Pod's name."""
+
+
+def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
+    """Remember problems on the run. Returns the seconds after which to look again, if any.
+
+    ``now`` is monotonic seconds. A create that succeeded clears what was noted of creates.
+    """
+    waits: list[float] = []
+    before = (run.name_conflict, run.quota)
+    if any(isinstance(outcome, Created | AlreadyOurs) for outcome in outcomes):
+        run.name_conflict = run.quota = ""
+    for outcome in outcomes:
+        match outcome:
+            case AlreadyForeign(pod=pod):
+                name = pod["metadata"]["name"]
+                run.name_conflict = (
+                    f"Pod {name} exists and is not ours: delete or rename it; it is never touched"
+                )
+                run.create_after = now + CONFLICT_SECONDS
+            case QuotaExceeded(message=message):
+                run.quota = f"a Pod was refused: {message}"
+                run.create_after = now + QUOTA_SECONDS
+            case Throttled(retry_after=seconds):
+                waits.append(seconds)
+            case Failed(action=action, error=error):
+                logger.warning("%s/%s: %s failed: %s", *run.key, type(action).__name__, error)
+                # A policy that says no says it again: as slow as a quota.
+                waits.append(QUOTA_SECONDS if isinstance(error, Forbidden) else RETRY_SECONDS)
+            case _:
+                pass
+    if (run.name_conflict, run.quota) != before:
+        waits.append(0.0)  # the conditions have something new to say
+    return min(waits, default=None)

@@ -1,0 +1,186 @@
+"""What reports of trainers mean: the sink behind the report server.
+
+The Pod is known from its token; its UID is compared with the durable state on every request, so
+an attempt that was replaced is deaf and dumb from the moment the status says so (P5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tune_operator.experiment.run import Key, Run
+from tune_operator.kube.client import Kube
+from tune_operator.kube.errors import KubeError, NotFound
+from tune_operator.kube.informer import Informer
+from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle.objective import objective_of
+from tune_operator.lifecycle.observation import Progress
+from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.trial_state import TrialState
+from tune_operator.obs.metrics import Metrics
+from tune_operator.reports.identity import PodIdentity
+from tune_operator.reports.sink import NotBound, NotReady, Outdated
+from tune_operator.store.errors import StoreError
+from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.messages import (
+    CompleteRequest,
+    CompleteResponse,
+    ResultsRequest,
+    ResultsResponse,
+    SessionRequest,
+    SessionResponse,
+    StorageInfo,
+)
+from tune_trainer.protocol.result import Result
+
+BIND_SECONDS = 5.0
+"""How long a session waits for its Pod to be bound before it is told to ask again."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Implements `reports.sink.ReportSink` over the runs of this process, by experiment UID."""
+
+    kube: Kube
+    pods: Informer[PodView]
+    runs: Mapping[str, Run]
+    wake: Callable[[Key], None]
+    metrics: Metrics
+
+    async def session(self, pod: PodIdentity, request: SessionRequest) -> SessionResponse:
+        """Configuration, resume plan and policy of the bound attempt."""
+        view = await self._view(pod)
+        run = self._run(view)
+        try:
+            async with asyncio.timeout(BIND_SECONDS):
+                while (trial := self._trial(run, view, request.attempt)).pod_uid == "":
+                    changed = run.changed
+                    self.wake(run.key)
+                    await changed.wait()
+        except TimeoutError:
+            raise NotBound("the attempt is not bound to this Pod yet: ask again") from None
+        return _session(run, trial)
+
+    async def results(self, pod: PodIdentity, request: ResultsRequest) -> ResultsResponse:
+        """Take in results once per sequence number. Only Continue is ever answered here."""
+        view = await self._view(pod)
+        run = self._run(view)
+        trial = self._bound(run, view, request.attempt)
+        known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
+        news = _advance(run, known, request.results, request.checkpoints)
+        fresh = sum(result.seq > known.seq for result in request.results)
+        self.metrics.results_received.inc(fresh)
+        self.metrics.results_duplicate.inc(len(request.results) - fresh)
+        if news != known:
+            run.progress[trial.name] = news
+            self.wake(run.key)
+        return ResultsResponse(received=news.seq, durable=trial.seq)
+
+    async def complete(self, pod: PodIdentity, request: CompleteRequest) -> CompleteResponse:
+        """The attempt ended by itself: see that its record is stored, then settle it."""
+        view = await self._view(pod)
+        run = self._run(view)
+        trial = self._bound(run, view, request.attempt)
+        if (request.exit.trial, request.exit.attempt) != (trial.name, trial.attempt):
+            raise Outdated("the exit record is another attempt's")
+        if run.store is None:
+            raise NotReady("the store does not answer: ask again")
+        key = run.keys.trial(trial.name).exit_record(trial.attempt)
+        try:
+            # The SDK wrote it already, and the first one stands; other languages cannot write it.
+            await run.store.put_if_absent(key, request.exit.to_bytes())
+        except StoreError as error:
+            raise NotReady(error.message) from None
+        known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
+        last = (request.exit.last_result,) if request.exit.last_result else ()
+        news = _advance(run, known, last, request.checkpoints)
+        run.progress[trial.name] = replace(news, completed=True)
+        self.wake(run.key)
+        return CompleteResponse()
+
+    async def _view(self, pod: PodIdentity) -> PodView:
+        """The reporting Pod; what the cache lacks is asked for before anybody is sent away."""
+        view = self.pods.get(pod.namespace, pod.name)
+        if view is None or view.uid != pod.uid:
+            try:
+                self.pods.observe(await self.kube.get(PODS, pod.namespace, pod.name))
+            except NotFound:
+                raise Outdated("this Pod does not exist any more") from None
+            except KubeError:
+                raise NotReady("the API server does not answer: ask again") from None
+            view = self.pods.get(pod.namespace, pod.name)
+        if view is None or view.uid != pod.uid or not view.experiment_uid:
+            raise Outdated("this Pod is no attempt of a trial")
+        return view
+
+    def _run(self, view: PodView) -> Run:
+        run = self.runs.get(view.experiment_uid)
+        if run is None or not run.claimed or run.accepted is None:
+            raise NotReady("the experiment is not open here yet: ask again")
+        return run
+
+    def _trial(self, run: Run, view: PodView, attempt: int) -> TrialState:
+        trial = run.durable.trial(view.trial)
+        if trial is None or not trial.open or not (trial.attempt == view.attempt == attempt):
+            raise Outdated("this attempt is not the current one of its trial")
+        if trial.pod_uid not in ("", view.uid):
+            raise Outdated("the attempt belongs to another Pod")
+        return trial
+
+    def _bound(self, run: Run, view: PodView, attempt: int) -> TrialState:
+        trial = self._trial(run, view, attempt)
+        if trial.pod_uid == "":
+            raise NotBound("the attempt is not bound to this Pod yet: ask for a session first")
+        return trial
+
+
+def _advance(
+    run: Run,
+    known: Progress,
+    results: tuple[Result, ...],
+    checkpoints: tuple[CheckpointRef, ...],
+) -> Progress:
+    fresh = [result for result in results if result.seq > known.seq]
+    own = [ref for ref in checkpoints if ref.attempt == known.attempt]
+    newest = max([*own, *([known.checkpoint] if known.checkpoint else [])], default=None)
+    known = replace(known, checkpoint=newest)
+    if not fresh or run.accepted is None:
+        return known
+    last = fresh[-1]
+    metric = run.accepted.experiment.spec.objective.metric
+    value = objective_of(last.metrics, metric)
+    return replace(
+        known,
+        seq=last.seq,
+        iteration=last.iteration or known.iteration,
+        objective=known.objective if value is None else value,
+    )
+
+
+def _session(run: Run, trial: TrialState) -> SessionResponse:
+    if run.accepted is None:
+        raise NotReady("the experiment is not open here yet: ask again")
+    experiment, spec = run.accepted.experiment, run.accepted.experiment.spec
+    return SessionResponse(
+        experiment=experiment.name,
+        experiment_uid=experiment.uid,
+        namespace=experiment.namespace,
+        run_id=run.uid,
+        trial=trial.name,
+        attempt=trial.attempt,
+        config=run.accepted.searcher.config(trial.index),
+        metric=spec.objective.metric,
+        mode=spec.objective.mode,
+        criteria={key: float(bound) for key, bound in spec.stop.criteria.items()},
+        frequency=spec.checkpoint.frequency,
+        at_end=spec.checkpoint.at_end,
+        plan=trial.plan,
+        storage=StorageInfo(
+            endpoint=spec.storage.endpoint,
+            region=spec.storage.region,
+            bucket=run.location.bucket,
+            root=run.keys.root,
+        ),
+    )

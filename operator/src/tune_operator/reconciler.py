@@ -1,0 +1,253 @@
+"""One look at one experiment: observe, decide, write the status once, act.
+
+Level-triggered: an event only says that it is time to look. A crash anywhere is repaired by the
+next look, because intents are in the status before anything happens, and everything else is
+observed again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tune_operator.experiment.accepted import Accepted
+from tune_operator.experiment.claim import Displaced
+from tune_operator.experiment.gates import Gates
+from tune_operator.experiment.look import Looker
+from tune_operator.experiment.outcomes import note
+from tune_operator.experiment.run import Key, Run
+from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.kube.client import Kube
+from tune_operator.kube.errors import Conflict, NotFound
+from tune_operator.kube.executor import Executor
+from tune_operator.kube.resources import EXPERIMENTS
+from tune_operator.lifecycle import pod, status
+from tune_operator.lifecycle.actions import (
+    Action,
+    AddExperimentFinalizer,
+    CreatePod,
+    ReleasePod,
+    RemoveExperimentFinalizer,
+)
+from tune_operator.lifecycle.conditions import Findings, alarms, conditions, merge
+from tune_operator.lifecycle.decide import Decision, decide
+from tune_operator.lifecycle.observation import Observation
+from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.runtime.clock import Clock
+from tune_operator.runtime.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 1.0
+"""Leading-edge throttle of status writes that carry nothing but progress."""
+
+STORE_RETRY_SECONDS = 5.0
+"""How soon a store that could not be used is tried again."""
+
+DISPLACED_SECONDS = 15.0
+"""Pause before a run is opened again that somebody else has opened meanwhile."""
+
+
+@dataclass
+class Reconciler:
+    """Handles one key at a time; the workqueue sees to it that no key is handled twice at once.
+
+    ``seen`` holds the UIDs of experiments by the name their Pods carry.
+    """
+
+    kube: Kube
+    looker: Looker
+    gates: Gates
+    writer: StatusWriter
+    executor: Executor[PodView]
+    session: pod.Session
+    queue: WorkQueue[Key]
+    clock: Clock
+    objects: dict[Key, Mapping[str, Any]]
+    seen: dict[Key, set[str]]
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    async def reconcile(self, key: Key) -> None:
+        """Look at one experiment. Errors of the API server are raised: the caller retries."""
+        obj = self.objects.get(key)
+        await self._release_strays(key, obj)
+        if obj is None:
+            return
+        run = await self._run(key, obj)
+        try:
+            await self._step(run)
+        except Conflict:
+            # Somebody wrote in between, most often ourselves in a life before: read, decide again.
+            await self.writer.reload(run)
+            self.queue.add(key)
+        except Displaced as displaced:
+            logger.warning("left the run of %s/%s: %s", *key, displaced)
+            run.claim, run.claimed = None, False
+            self.queue.add(key, after=DISPLACED_SECONDS)
+
+    async def close(self) -> None:
+        """Give the stores' connections back."""
+        for uid in list(self.runs):
+            await self._forget(uid)
+
+    async def _step(self, run: Run) -> None:
+        deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
+        idle = deleting or run.durable.ended is not None
+        accepted = await self.gates.accept(run, dry_run=not idle)
+        if accepted is None:
+            await (self._abandon(run) if deleting else self._refuse(run))
+            return
+        if idle:
+            if run.durable.open_attempts:
+                await self.gates.open_store(run, accepted)
+        elif not accepted.experiment.has_finalizer:
+            await self._act(run, [AddExperimentFinalizer(*run.key, run.uid)])
+            return
+        may_start = not idle and await self.gates.claim(run, accepted)
+        observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
+        decision = decide(observation)
+        self._log(run, decision)
+        events = await self._write(run, observation, decision)
+        actions = [*self._creates(run, accepted, decision), *decision.actions, *events]
+        await self._act(run, actions)
+        self._look_again(run, decision)
+
+    async def _write(self, run: Run, observation: Observation, decision: Decision) -> list[Action]:
+        """The one status write, unless nothing changed or mere progress has to wait.
+
+        Returns the events of conditions that turned bad.
+        """
+        before = run.obj.get("status") or {}
+        findings = Findings(run.acceptance, run.storage, run.name_conflict, run.quota)
+        deleting = observation.experiment.deleted is not None
+        found = conditions(
+            decision.state, observation.total, findings, decision.verdicts, deleting=deleting
+        )
+        state = replace(decision.state, run_id=run.uid if decision.state.term else "")
+        after = status.render(observation, state, run.facts, found, before)
+        events: list[Action] = [*alarms(before.get("conditions") or [], after["conditions"])]
+        if after == before:
+            return events
+        wait = run.written + PROGRESS_SECONDS - self.clock.monotonic()
+        if not decision.urgent and not _conditions_differ(before, after) and wait > 0:
+            # Nothing the caller does next depends on progress that was not written.
+            self.queue.add(run.key, after=wait)
+            return []
+        await self.writer.write(run, after)
+        return events
+
+    async def _act(self, run: Run, actions: Sequence[Action]) -> None:
+        outcomes = await self.executor.run(run.obj, actions)
+        wait = note(run, outcomes, self.clock.monotonic())
+        if wait is not None:
+            self.queue.add(run.key, after=wait)
+
+    def _creates(self, run: Run, accepted: Accepted, decision: Decision) -> list[Action]:
+        if self.clock.monotonic() < run.create_after:
+            self.queue.add(run.key, after=run.create_after - self.clock.monotonic())
+            return []
+        return [
+            CreatePod(
+                trial,
+                attempt,
+                pod.build(
+                    accepted.experiment,
+                    trial,
+                    attempt,
+                    accepted.searcher.config(int(trial)),
+                    self.session,
+                ),
+            )
+            for trial, attempt in decision.starts
+        ]
+
+    def _look_again(self, run: Run, decision: Decision) -> None:
+        if decision.look_again is not None:
+            wait = (decision.look_again - self.clock.now()).total_seconds()
+            # Rows compare with "greater than": look just after the moment, not at it.
+            self.queue.add(run.key, after=max(0.0, wait) + 0.1)
+        if run.storage.ok is False and run.durable.ended is None:
+            self.queue.add(run.key, after=STORE_RETRY_SECONDS)
+
+    async def _refuse(self, run: Run) -> None:
+        """Nothing can start: say why. Attempts that still run are left alone."""
+        generation = run.obj["metadata"].get("generation", 0)
+        before = run.obj.get("status") or {}
+        found = conditions(run.durable, 0, Findings(run.acceptance), (), deleting=False)
+        merged = merge(before.get("conditions") or [], found, generation, self.clock.now())
+        after = {
+            **before,
+            "observedGeneration": generation,
+            "conditions": merged,
+            "state": "Rejected",
+        }
+        if after != before:
+            await self.writer.write(run, after)
+            events = alarms(before.get("conditions") or [], merged)
+            await self._act(run, events)
+
+    async def _abandon(self, run: Run) -> None:
+        """A deleted object we cannot read any more: its Pods end with their grace, it goes."""
+        pods = self.looker.pods.of(run.uid)
+        actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
+        actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
+        await self._act(run, actions)
+
+    async def _release_strays(self, key: Key, obj: Mapping[str, Any] | None) -> None:
+        """Pods whose experiment is gone, whatever its name stands for now (DESIGN 5.2, sweep)."""
+        current = obj["metadata"]["uid"] if obj else None
+        for uid in sorted(self.seen.get(key, set()) - {current}):
+            pods = self.looker.pods.of(uid)
+            if pods and await self._exists(key, uid):
+                continue
+            actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
+            await self.executor.run({}, actions)
+            self.seen[key].discard(uid)
+            await self._forget(uid)
+
+    async def _exists(self, key: Key, uid: str) -> bool:
+        try:
+            live = await self.kube.get(EXPERIMENTS, *key)
+        except NotFound:
+            return False
+        return bool(live["metadata"]["uid"] == uid)
+
+    async def _run(self, key: Key, obj: Mapping[str, Any]) -> Run:
+        uid = obj["metadata"]["uid"]
+        run = self.runs.get(uid)
+        if run is None:
+            run = self.runs[uid] = Run(key, uid, obj)
+            self.seen.setdefault(key, set()).add(uid)
+        run.refresh(obj)
+        return run
+
+    async def _forget(self, uid: str) -> None:
+        run = self.runs.pop(uid, None)
+        if run is not None and run.store is not None:
+            await run.store.close()
+
+    def _log(self, run: Run, decision: Decision) -> None:
+        for trial, verdict in decision.verdicts:
+            if verdict.row not in _QUIET_ROWS:
+                logger.info(
+                    "%s/%s trial %s attempt %d: row %d %s %s %s",
+                    *run.key,
+                    trial.name,
+                    trial.attempt,
+                    verdict.row,
+                    verdict.cls,
+                    verdict.reason,
+                    verdict.message,
+                )
+
+
+_QUIET_ROWS = frozenset({4, 19, 20, 24})
+
+
+def _conditions_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    def gist(entries: Any) -> set[tuple[str, str, str]]:
+        return {(entry["type"], entry["status"], entry["reason"]) for entry in entries or ()}
+
+    return gist(before.get("conditions")) != gist(after["conditions"])

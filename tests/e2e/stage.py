@@ -1,0 +1,153 @@
+"""Experiments on real nodes, seen and touched as users do: with kubectl."""
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from minio import Minio
+
+from dev.demo.bucket import Keys
+from dev.demo.install import EXAMPLE, STORE_SERVICE
+from dev.demo.shell import Shell
+from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
+from tests.polling import soon
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys, parse_manifest_key
+
+PATIENCE = 90.0
+"""Seconds after which a fact that did not come true fails the test."""
+
+KUBECTL = ("kubectl", "--namespace", NAMESPACE)
+
+
+class Stage:
+    """The namespace of the digits example on a cluster with a real kubelet."""
+
+    def __init__(self, shell: Shell, keys: Keys, run: Path) -> None:
+        self.shell = shell
+        self.run = run
+        service = shell.json(
+            *("kubectl", "--namespace", SYSTEM_NAMESPACE, "get", "service", STORE_SERVICE),
+            "--output=json",
+        )
+        self.store = Minio(
+            f"{service['spec']['clusterIP']}:9000",
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
+            secure=False,
+        )
+
+    def apply(self, name: str, **changes: Any) -> None:
+        """The digits example under another name; ``changes`` replace whole sections."""
+        manifest = cast(dict[str, Any], yaml.safe_load((EXAMPLE / "experiment.yaml").read_text()))
+        manifest["metadata"]["name"] = name
+        spec = {**copy.deepcopy(manifest["spec"]), **changes}
+        manifest["spec"] = {key: value for key, value in spec.items() if value is not None}
+        self.shell.run(*KUBECTL, "apply", "--filename=-", stdin=yaml.safe_dump(manifest))
+
+    def get(self, name: str) -> dict[str, Any]:
+        """The experiment; empty when it does not exist."""
+        return self.shell.json(*KUBECTL, "get", "tx", name, "--ignore-not-found", "--output=json")
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        """Its Pods."""
+        selector = f"tuneoperator.io/experiment={name}"
+        return cast(
+            list[dict[str, Any]],
+            self.shell.json(*KUBECTL, "get", "pods", "-l", selector, "--output=json")["items"],
+        )
+
+    def pod(self, name: str, trial: str) -> str:
+        """Name of the running Pod of a trial."""
+
+        def running() -> str | None:
+            for pod in self.pods(name):
+                if (
+                    pod["metadata"]["labels"]["tuneoperator.io/trial"] == trial
+                    and pod["status"].get("phase") == "Running"
+                    and "deletionTimestamp" not in pod["metadata"]
+                ):
+                    return cast(str, pod["metadata"]["name"])
+            return None
+
+        return soon(running, f"trial {trial} runs", PATIENCE, lambda: self.explain(name))
+
+    def row(self, name: str, trial: str = "00000") -> dict[str, Any]:
+        """A trial's row of the status; empty before it started."""
+        rows = self.get(name).get("status", {}).get("trials", [])
+        return next((row for row in rows if row["name"] == trial), {})
+
+    def reaches(self, name: str, iteration: int, trial: str = "00000") -> dict[str, Any]:
+        """Wait until a trial has reported this iteration."""
+
+        def reached() -> dict[str, Any] | None:
+            row = self.row(name, trial)
+            return row if row.get("iteration", 0) >= iteration else None
+
+        what = f"trial {trial} of {name} reaches iteration {iteration}"
+        return soon(reached, what, PATIENCE, lambda: self.explain(name))
+
+    def condition(self, name: str, kind: str, status: str = "True") -> dict[str, str]:
+        """Wait for a condition."""
+
+        def found() -> dict[str, str] | None:
+            for entry in self.get(name).get("status", {}).get("conditions", []):
+                if (entry["type"], entry["status"]) == (kind, status):
+                    return cast(dict[str, str], entry)
+            return None
+
+        return soon(found, f"{name} {kind}={status}", PATIENCE, lambda: self.explain(name))
+
+    def evict(self, pod: str) -> None:
+        """The Eviction API, as a drain uses it."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": NAMESPACE},
+        }
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+        self.shell.run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+    def sigkill(self, namespace: str, pod: str, container: str) -> None:
+        """Kill a container's first process as a crash would: no signal it could catch."""
+        found = self.shell.json(
+            "kubectl", "--namespace", namespace, "get", "pod", pod, "--output=json"
+        )
+        statuses = found["status"]["containerStatuses"]
+        identity = next(s["containerID"] for s in statuses if s["name"] == container)
+        ctr = ("ctr", "--address", str(self.run / "containerd.sock"), "--namespace", "k8s.io")
+        task = identity.removeprefix("containerd://")
+        subprocess.run([*ctr, "task", "kill", "--signal", "SIGKILL", task], check=True)
+
+    def committed(self, name: str, uid: str, trial: str = "00000") -> list[CheckpointRef]:
+        """Committed checkpoints of a trial, oldest first."""
+        root = RunKeys.of("digits", NAMESPACE, name, uid)
+        prefix = root.trial(trial).manifests()
+        listed = self.store.list_objects("tune", prefix, recursive=True)
+        refs = (parse_manifest_key(item.object_name or "") for item in listed)
+        return sorted(ref for ref in refs if ref is not None)
+
+    def gone(self, name: str) -> None:
+        """Wait until neither the experiment nor any of its Pods exists."""
+
+        def nothing() -> bool:
+            return not self.get(name) and not self.pods(name)
+
+        soon(nothing, f"{name} is gone", PATIENCE, lambda: self.explain(name))
+
+    def explain(self, name: str) -> str:
+        """Everything that tells why something did not happen."""
+        system = ("kubectl", "--namespace", SYSTEM_NAMESPACE)
+        return "\n".join(
+            (
+                self.shell.run(*KUBECTL, "describe", "tx", name),
+                self.shell.run(*KUBECTL, "get", "pods", "--output=wide"),
+                self.shell.run(*system, "logs", "deployment/tune-operator", "--tail=60"),
+            )
+        )
+
+    def clear(self) -> None:
+        """Delete all experiments, while the operator can end them in order."""
+        self.shell.run(*KUBECTL, "delete", "tx", "--all", "--timeout=120s")

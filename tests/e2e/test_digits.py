@@ -1,0 +1,170 @@
+"""Real training on real Pods: what an interruption costs, and what it must not change."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dev.demo.errors import StepFailed
+from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
+from tests.e2e.stage import KUBECTL, PATIENCE, Stage
+from tests.polling import soon
+
+pytestmark = pytest.mark.timeout(180)
+
+SPACE = {
+    "lr": {"loguniform": {"lower": 0.0001, "upper": 0.1}},
+    "act": {"choice": ["relu", "tanh"]},
+}
+
+
+def slow(iterations: int, seconds: float, trials: int = 1) -> dict[str, Any]:
+    """Changes that make a short experiment of steps slow enough to interrupt."""
+    return {
+        "numSamples": trials,
+        "search": {"seed": 11, "space": {**SPACE, "step_seconds": {"constant": seconds}}},
+        "stop": {"criteria": {"training_iteration": iterations}},
+        "checkpoint": {"frequency": 5, "atEnd": True},
+        "failure": {"maxFailures": 3, "backoff": {"initialSeconds": 0}},
+    }
+
+
+def test_an_evicted_trial_ends_like_an_undisturbed_one(stage: Stage) -> None:
+    stage.apply("undisturbed", **slow(16, 0.2))
+    stage.apply("evicted", **slow(16, 0.2))
+    stage.reaches("evicted", 6)
+    pod = stage.pod("evicted", "00000")
+    stage.evict(pod)
+    stage.condition("evicted", "Complete")
+    row = stage.row("evicted")
+    why = row["lastInterruption"]
+    assert (why["class"], why["reason"], why["exitCode"]) == (
+        "preempted",
+        "EvictionByEvictionAPI",
+        0,
+    )
+    stage.condition("undisturbed", "Complete")
+    calm = stage.row("undisturbed")
+    assert (row["attempt"], calm["attempt"]) == (2, 1)
+    assert row["objectiveValue"] == calm["objectiveValue"]
+    assert row["iteration"] == calm["iteration"] == 16
+    uid = stage.get("evicted")["metadata"]["uid"]
+    first = [ref.iteration for ref in stage.committed("evicted", uid) if ref.attempt == 1]
+    second = [ref.iteration for ref in stage.committed("evicted", uid) if ref.attempt == 2]
+    assert max(first) >= 6, "SIGTERM saved"
+    assert min(second) > max(first), "the second attempt went on where the first had saved"
+
+
+def test_exit_code_0_after_sigterm_is_a_preemption_and_no_success(stage: Stage) -> None:
+    stage.apply("succeeded", **slow(60, 0.2))
+    stage.reaches("succeeded", 2)
+    pod = stage.pod("succeeded", "00000")
+    phases: list[str] = []
+    watch = (*KUBECTL, "get", "pod", pod, "--watch", "--output=jsonpath={.status.phase}{'\\n'}")
+    with stage.shell.background(*watch) as watching:
+        stage.evict(pod)
+        row = soon(
+            lambda: (found := stage.row("succeeded")).get("attempt") == 2 and found,
+            "the second attempt starts",
+            PATIENCE,
+            lambda: stage.explain("succeeded"),
+        )
+        watching.terminate()
+        phases = (watching.stdout.read() if watching.stdout else "").split()
+    assert phases[-1] == "Succeeded"
+    assert (row["state"], row["disruptions"], row.get("failures", 0)) == ("Running", 1, 0)
+    assert stage.get("succeeded")["status"]["done"] == "0/1"
+    stage.shell.run(*KUBECTL, "delete", "tx", "succeeded")
+
+
+def test_a_killed_trainer_comes_back_at_its_last_periodic_checkpoint(stage: Stage) -> None:
+    stage.apply("killed", **slow(13, 0.3))
+    stage.reaches("killed", 7)
+    stage.sigkill(NAMESPACE, stage.pod("killed", "00000"), "trainer")
+    stage.condition("killed", "Complete")
+    row = stage.row("killed")
+    assert (row["failures"], row.get("disruptions", 0), row["attempt"]) == (1, 0, 2)
+    assert (row["lastInterruption"]["row"], row["lastInterruption"]["exitCode"]) == (16, 137)
+    assert stage.get("killed")["status"]["lostIterations"] >= 1
+    uid = stage.get("killed")["metadata"]["uid"]
+    assert [(ref.attempt, ref.iteration) for ref in stage.committed("killed", uid)] == [
+        (1, 5),
+        (2, 10),
+        (2, 13),
+    ]
+
+
+def test_sigkill_of_the_operator_changes_nothing(stage: Stage) -> None:
+    stage.apply("unshaken", **slow(25, 0.4))
+    stage.reaches("unshaken", 3)
+    system = ("kubectl", "--namespace", SYSTEM_NAMESPACE)
+    selector = "--selector=tuneoperator.io/leader=true"
+    (leader,) = stage.shell.json(*system, "get", "pods", selector, "--output=json")["items"]
+    (container,) = leader["spec"]["containers"]
+    stage.sigkill(SYSTEM_NAMESPACE, leader["metadata"]["name"], container["name"])
+    stage.condition("unshaken", "Complete")
+    row = stage.row("unshaken")
+    assert (row["attempt"], row["iteration"]) == (1, 25)
+    assert row.get("failures", 0) == row.get("disruptions", 0) == row.get("infrastructure", 0) == 0
+
+
+def test_delete_in_the_middle_leaves_checkpoints_and_nothing_else(stage: Stage) -> None:
+    stage.apply("deleted", **slow(200, 0.2, trials=2))
+    stage.reaches("deleted", 6)
+    uid = stage.get("deleted")["metadata"]["uid"]
+    reported = stage.row("deleted")["iteration"]
+    stage.shell.run(*KUBECTL, "delete", "tx", "deleted", "--timeout=90s")
+    stage.gone("deleted")
+    assert stage.committed("deleted", uid)[-1].iteration >= reported, "SIGTERM saved"
+
+
+def test_a_typo_is_refused_by_kubectl_apply(stage: Stage) -> None:
+    with pytest.raises(StepFailed, match=r'unknown field "spec\.maxConcurentTrials"'):
+        stage.apply("typo", maxConcurentTrials=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "kind", "words"),
+    [
+        (
+            "no-module",
+            {"trainer": {"image": "dev.local/digits:dev", "entrypoint": "digitz:Digits"}},
+            "Failed",
+            ("EntrypointError", "digitz"),
+        ),
+        (
+            "no-metric",
+            {"objective": {"metric": "accuracy", "mode": "max"}},
+            "Failed",
+            ("MetricMissing", "accuracy", "mean_accuracy"),
+        ),
+        (
+            "no-image",
+            {"trainer": {"image": "dev.local/none:dev", "entrypoint": "digits:Digits"}},
+            "Stalled",
+            ("dev.local/none:dev",),
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_pod_is_said_in_a_condition(
+    stage: Stage, name: str, changes: dict[str, Any], kind: str, words: tuple[str, ...]
+) -> None:
+    stage.apply(name, **{**slow(3, 0.0), "failure": {"maxFailures": 0}, **changes})
+    message = json.dumps(stage.condition(name, kind))
+    described = stage.shell.run(*KUBECTL, "describe", "tx", name)
+    for word in words:
+        assert word in message
+        assert word in described
+    stage.shell.run(*KUBECTL, "delete", "tx", name, "--timeout=60s")
+    stage.gone(name)
+
+
+def test_kubectl_get_shows_what_matters(stage: Stage) -> None:
+    stage.apply("shown", **slow(2, 0.0))
+    stage.condition("shown", "Complete")
+    header, line = stage.shell.run(*KUBECTL, "get", "tx", "shown").splitlines()
+    assert header.split() == [
+        *("NAME", "STATE", "DONE", "RUNNING", "FAILURES", "DISRUPTIONS", "BEST", "AGE")
+    ]
+    assert line.split()[1:6] == ["Complete", "1/1", "0", "0", "0"]
+    assert 0 < float(line.split()[6]) <= 1
