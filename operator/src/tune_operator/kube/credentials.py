@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_kube_config
+from kubernetes.aio.config import load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, InClusterConfigLoader
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -33,11 +33,7 @@ async def load(configuration: Configuration, service_account: Path = SERVICE_ACC
         await load_kube_config(  # type: ignore[no-untyped-call]
             config_file=path, client_configuration=configuration, persist_config=False
         )
-    except (
-        ConfigException,
-        OSError,
-        TypeError,
-    ) as error:  # TypeError: no such file, in the package
+    except Exception as error:  # whatever the package's parsers raise
         raise NoCluster(
             f"no credentials for a cluster: {error}; set KUBECONFIG to a readable kubeconfig, "
             "or run in a Pod with a service account"
