@@ -1,0 +1,256 @@
+"""Conditions: which hold when, that time stamps move with the status only, and alarms."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.lifecycle.builders import NOW, UID, at, idle, trial
+from tune_operator.lifecycle.actions import EmitEvent
+from tune_operator.lifecycle.classify import Then, Verdict
+from tune_operator.lifecycle.conditions import (
+    MESSAGE_LIMIT,
+    Condition,
+    Finding,
+    Findings,
+    alarms,
+    conditions,
+    merge,
+    no,
+    yes,
+)
+from tune_operator.lifecycle.trial_state import Interruption, Phase, RunState, TrialState
+
+VALID = Finding(ok=True, reason="Valid")
+CLAIMED = Finding(ok=True, reason="Claimed")
+GOOD = Findings(VALID, CLAIMED)
+BAD_SPEC = Findings(Finding(ok=False, reason="InvalidSpec", message="spec.x: no"), Finding())
+NO_STORE = Findings(VALID, Finding(ok=False, reason="Unreachable", message="refused"))
+
+
+def found(
+    *trials: TrialState,
+    findings: Findings = GOOD,
+    total: int = 2,
+    ended: bool = False,
+    deleting: bool = False,
+    verdicts: Any = (),
+) -> dict[str, Condition]:
+    state = RunState(UID, 1, trials, ended=NOW if ended else None)
+    made = conditions(state, total, findings, verdicts, deleting=deleting)
+    return {condition.type: condition for condition in made}
+
+
+def short(made: dict[str, Condition]) -> dict[str, str]:
+    return {kind: f"{'+' if entry.status else '-'}{entry.reason}" for kind, entry in made.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            {},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "+TrialsRunning",
+                "Stalled": "-Moving",
+            },
+            id="running",
+        ),
+        pytest.param(
+            {"findings": Findings()},
+            {"Progressing": "+TrialsRunning", "Stalled": "-Moving"},
+            id="nothing checked yet: the earlier answers stand",
+        ),
+        pytest.param(
+            {"findings": BAD_SPEC},
+            {
+                "Accepted": "-InvalidSpec",
+                "Ready": "-InvalidSpec",
+                "Progressing": "-Blocked",
+                "Stalled": "-Moving",
+            },
+            id="refused",
+        ),
+        pytest.param(
+            {"findings": NO_STORE},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "-Unreachable",
+                "Ready": "-Unreachable",
+                "Progressing": "-Blocked",
+                "Stalled": "-Moving",
+            },
+            id="no store",
+        ),
+        pytest.param(
+            {"findings": Findings(VALID, CLAIMED, name_conflict="Pod x", quota="cpu")},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "+TrialsRunning",
+                "Stalled": "-Moving",
+                "NameConflict": "+ForeignPod",
+                "QuotaExceeded": "+QuotaExceeded",
+            },
+            id="problems with Pods",
+        ),
+        pytest.param(
+            {"deleting": True},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "-Deleted",
+                "Stalled": "-Moving",
+                "Stopping": "+Deleted",
+            },
+            id="deleted",
+        ),
+    ],
+)
+def test_conditions_of_a_running_experiment(given: Any, expected: dict[str, str]) -> None:
+    assert short(found(trial(), **given)) == expected
+
+
+TERMINATED, ERRORED = idle(0, phase=Phase.TERMINATED), idle(1, phase=Phase.ERRORED)
+
+
+@pytest.mark.parametrize(
+    ("trials", "total", "expected"),
+    [
+        pytest.param([TERMINATED], 1, {"Complete": "+AllTrialsTerminated"}, id="all terminated"),
+        pytest.param([TERMINATED, ERRORED], 2, {"Complete": "+TrialsErrored"}, id="some errored"),
+        pytest.param(
+            [idle(0, phase=Phase.ERRORED), ERRORED], 2, {"Failed": "+AllTrialsErrored"}, id="all"
+        ),
+        pytest.param(
+            [idle(0, phase=Phase.ERRORED)], 9, {"Failed": "+AllTrialsErrored"}, id="raised later"
+        ),
+        pytest.param([TERMINATED, ERRORED], 1, {"Complete": "+TrialsErrored"}, id="lowered"),
+    ],
+)
+def test_the_terminal_pair(trials: list[TrialState], total: int, expected: dict[str, str]) -> None:
+    made = short(found(*trials, total=total, ended=True))
+    assert {k: v for k, v in made.items() if k in ("Complete", "Failed")} == expected
+    assert (made["Ready"], made["Progressing"]) == ("+Ended", "-Ended")
+    assert "Stalled" not in made
+
+
+def why(cls: str, reason: str = "ValueError", message: str = "bad batch") -> Interruption:
+    return Interruption(cls, reason, message, row=16, attempt=1, iteration=0, time=NOW)
+
+
+@pytest.mark.parametrize(
+    ("given", "stalled"),
+    [
+        pytest.param(idle(streak=1, interruption=why("failed")), True, id="failed at once"),
+        pytest.param(idle(streak=0, interruption=why("failed")), False, id="after a commit"),
+        pytest.param(idle(streak=1, interruption=why("preempted")), False, id="preempted"),
+        pytest.param(idle(streak=9, interruption=why("rejected")), False, id="rejected 9 times"),
+        pytest.param(idle(streak=10, interruption=why("rejected")), True, id="rejected 10 times"),
+        pytest.param(
+            trial(attempt=2, seq=1, streak=1, interruption=why("failed")), False, id="reports again"
+        ),
+        pytest.param(
+            idle(phase=Phase.ERRORED, streak=3, interruption=why("failed")), False, id="given up"
+        ),
+    ],
+)
+def test_stalled_by_endings(given: TrialState, stalled: bool) -> None:
+    made = found(given)["Stalled"]
+    assert made.status is stalled
+    if stalled:
+        assert made.reason == "ValueError"
+        assert made.message == "trial 00000 attempt 1: bad batch"
+
+
+@pytest.mark.parametrize(
+    ("reason", "stalled"),
+    [
+        ("ErrImagePull", True),
+        ("CreateContainerConfigError", True),
+        ("ContainerCreating", False),
+        ("PodInitializing", False),
+        ("StartTimeout", False),
+        ("", False),
+    ],
+)
+def test_stalled_by_a_trainer_that_does_not_start(reason: str, stalled: bool) -> None:
+    verdict = Verdict(20, "starting", Then.WAIT, reason=reason, message="no such image")
+    made = found(trial(), verdicts=[(trial(), verdict)])["Stalled"]
+    assert made.status is stalled
+
+
+def test_a_reason_is_one_word() -> None:
+    strange = why("failed", reason="my module.Error: x")
+    assert found(idle(streak=1, interruption=strange))["Stalled"].reason == "mymoduleErrorx"
+    assert found(idle(streak=1, interruption=why("failed", "404")))["Stalled"].reason == (
+        "TrialFailed"
+    )
+
+
+def test_a_condition_reads_the_same_before_and_after_a_restart() -> None:
+    long = why("failed", message="m" * 1024)
+    short_again = why("failed", message="m" * 256)
+    errored = {"phase": Phase.ERRORED, "streak": 0}
+    for fields in (errored, {"streak": 1}):
+        ended = fields is errored
+        before = found(idle(0, interruption=long, **fields), total=1, ended=ended)
+        after = found(idle(0, interruption=short_again, **fields), total=1, ended=ended)
+        assert before == after
+
+
+def written(*current: Condition, previous: Any = (), now: Any = NOW, generation: int = 1) -> Any:
+    return merge(list(previous), list(current), generation, now)
+
+
+def test_the_time_stamp_moves_with_the_status_and_with_nothing_else() -> None:
+    first = written(no("Ready", "Checking"))
+    same = written(no("Ready", "Blocked", "x"), previous=first, now=at(60), generation=2)
+    assert same[0]["lastTransitionTime"] == first[0]["lastTransitionTime"]
+    assert (same[0]["reason"], same[0]["observedGeneration"]) == ("Blocked", 2)
+    other = written(yes("Ready", "AbleToRun"), previous=same, now=at(90))
+    assert other[0]["lastTransitionTime"] == "2026-03-01T12:01:30Z"
+
+
+def test_nothing_changes_when_nothing_changed() -> None:
+    first = written(yes("Ready", "A"), no("Stalled", "B"))
+    assert written(yes("Ready", "A"), no("Stalled", "B"), previous=first, now=at(999)) == first
+
+
+def test_what_nobody_checked_now_stays_as_it_was_and_problems_go() -> None:
+    first = written(yes("Accepted", "Valid"), yes("QuotaExceeded", "QuotaExceeded", "cpu"))
+    again = written(no("Stalled", "Moving"), previous=first)
+    assert [entry["type"] for entry in again] == ["Accepted", "Stalled"]
+
+
+def test_messages_are_cut() -> None:
+    assert len(written(no("Ready", "X", "m" * 5000))[0]["message"]) == MESSAGE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        pytest.param([], [no("Accepted", "InvalidSpec")], ["InvalidSpec"], id="bad at once"),
+        pytest.param([], [yes("Accepted", "Valid")], [], id="good"),
+        pytest.param(
+            [no("Accepted", "InvalidSpec")], [no("Accepted", "InvalidSpec")], [], id="still bad"
+        ),
+        pytest.param(
+            [no("Accepted", "InvalidSpec")],
+            [no("Accepted", "InvalidPod")],
+            ["InvalidPod"],
+            id="bad for another reason",
+        ),
+        pytest.param([no("Stalled", "Moving")], [yes("Stalled", "X")], ["X"], id="turned bad"),
+        pytest.param([yes("Stalled", "X")], [no("Stalled", "Moving")], [], id="turned good"),
+        pytest.param([], [yes("NameConflict", "ForeignPod")], ["ForeignPod"], id="conflict"),
+        pytest.param([], [yes("Complete", "AllTrialsTerminated")], [], id="no news of success"),
+    ],
+)
+def test_alarms(before: list[Condition], after: list[Condition], reasons: list[str]) -> None:
+    made = alarms(written(*before), written(*after))
+    assert made == [EmitEvent("Warning", reason, "") for reason in reasons]
