@@ -99,16 +99,18 @@ class OneOf(Model):
     ) -> dict[str, Any]:
         """Adds the count as a CEL rule with a message.
 
-        ``has()`` sees neither untyped fields nor lists of them: where there are any, the rule
-        covers the others and the count is structural.
+        ``has()`` sees neither untyped fields nor lists of them. Where there are any, the rule
+        covers the others and the schema's own ``oneOf`` covers all; its error, unlike that of
+        ``maxProperties``, does not keep the rule from being checked. That nothing is given is left
+        to ``minProperties``, because ``oneOf`` would ask for its first branch.
         """
         schema = handler.resolve_ref_schema(handler(core_schema))
         typed = [name for name in cls.choices() if name not in cls.untyped]
-        exact = len(typed) == len(cls.choices())
-        count = ", ".join(f"has(self.{name})" for name in typed)
-        operator = "==" if exact else "<="
-        rule = Rule(f"[{count}].filter(given, given).size() {operator} 1", cls.help())
-        schema.update(
-            rules(rule) if exact else {**rules(rule), "minProperties": 1, "maxProperties": 1}
-        )
+        given = ", ".join(f"has(self.{name})" for name in typed)
+        operator = "<=" if cls.untyped else "=="
+        rule = Rule(f"[{given}].filter(given, given).size() {operator} 1", cls.help())
+        schema.update(rules(rule))
+        if cls.untyped:
+            given_one: list[Any] = [{"required": [name]} for name in cls.choices()]
+            schema.update({"minProperties": 1, "oneOf": [*given_one, {"maxProperties": 0}]})
         return schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tune_operator.api.base import Model, OneOf, Rule, immutable, rules
@@ -68,13 +68,6 @@ class CheckpointPolicy(Model):
 _BACKOFF_ORDER: Final = "maxSeconds must be at least initialSeconds: raise it or lower the other"
 
 
-def _not_below_initial(value: int, info: ValidationInfo) -> int:
-    initial = info.data.get("initial_seconds")
-    if initial is not None and value < initial:
-        raise PydanticCustomError("range", "{help}", {"help": _BACKOFF_ORDER})
-    return value
-
-
 class Backoff(
     Model,
     json_schema_extra=rules(
@@ -91,11 +84,15 @@ class Backoff(
     initial_seconds: Annotated[int, Field(ge=0, le=_DAY)] = Field(
         default=1, description="First wait, in seconds. Default 1."
     )
-    max_seconds: Annotated[int, Field(ge=0, le=_DAY), AfterValidator(_not_below_initial)] = Field(
-        default=300,
-        validate_default=True,
-        description="Longest wait, in seconds. Default 300.",
+    max_seconds: Annotated[int, Field(ge=0, le=_DAY)] = Field(
+        default=300, description="Longest wait, in seconds. Default 300."
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Backoff:
+        if self.max_seconds < self.initial_seconds:
+            raise PydanticCustomError("range", "{help}", {"help": _BACKOFF_ORDER})
+        return self
 
 
 class Failure(Model):

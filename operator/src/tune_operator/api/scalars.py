@@ -81,6 +81,12 @@ def _positive(value: float) -> float:
     return value
 
 
+def _on_log_scale(value: float) -> float:
+    if value <= 0:
+        raise PydanticCustomError("positive", "must be > 0 (log scale)")
+    return value
+
+
 def _quantity(value: Any) -> int | float | str:
     if isinstance(value, str) and re.fullmatch(QUANTITY_PATTERN, value):
         return value
@@ -95,6 +101,9 @@ _NUMBER_SCHEMA: Final = WithJsonSchema({UNTYPED: True, "pattern": NUMBER_PATTERN
 Number = Annotated[float, BeforeValidator(_float), _NUMBER_SCHEMA]
 """A finite number, also as text."""
 
+LogNumber = Annotated[float, BeforeValidator(_float), AfterValidator(_on_log_scale), _NUMBER_SCHEMA]
+"""A bound on a logarithmic scale."""
+
 PositiveNumber = Annotated[
     float, BeforeValidator(_float), AfterValidator(_positive), _NUMBER_SCHEMA
 ]
@@ -105,6 +114,11 @@ _INTEGER_SCHEMA: Final = WithJsonSchema(
 
 Integer = Annotated[int, BeforeValidator(_integer), _INTEGER_SCHEMA]
 """A whole number, also as text ("1e4")."""
+
+LogInteger = Annotated[
+    int, BeforeValidator(_integer), AfterValidator(_on_log_scale), _INTEGER_SCHEMA
+]
+"""A whole bound on a logarithmic scale."""
 
 PositiveInteger = Annotated[
     int, BeforeValidator(_integer), AfterValidator(_positive), _INTEGER_SCHEMA

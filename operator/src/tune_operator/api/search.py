@@ -15,9 +15,10 @@ MAX_DIMENSIONS: Final = 100
 _KEY: Final = r"^[A-Za-z_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*$"
 _KEY_HELP: Final = (
     "a parameter's name starts with a letter or '_' and has letters, digits, '_', '.' and '-'; "
-    "'a/b' makes b inside a"
+    "'a/b' makes b inside a; at most 63 characters"
 )
-_MAX_KEY = 63
+_NESTING_HELP: Final = "a parameter cannot be a value and hold others (a and a/b): rename one"
+_MAX_KEY: Final = 63
 
 
 def _well_named(space: dict[str, Dimension]) -> dict[str, Dimension]:
@@ -25,7 +26,7 @@ def _well_named(space: dict[str, Dimension]) -> dict[str, Dimension]:
         if len(key) > _MAX_KEY or not re.fullmatch(_KEY, key):
             raise PydanticCustomError(
                 "key",
-                "{key} is no name: {help}, at most 63 characters",
+                "{key}: {help}",
                 {"key": repr(key), "help": _KEY_HELP},
             )
         parts = key.split("/")
@@ -34,8 +35,8 @@ def _well_named(space: dict[str, Dimension]) -> dict[str, Dimension]:
             if outer in space:
                 raise PydanticCustomError(
                     "key",
-                    "{outer} is a value, so {key} cannot lie inside it: rename one of them",
-                    {"outer": repr(outer), "key": repr(key)},
+                    "{key}: {help}",
+                    {"key": repr(key), "help": _NESTING_HELP},
                 )
     return space
 
@@ -47,6 +48,7 @@ Space = Annotated[
         max_length=MAX_DIMENSIONS,
         json_schema_extra=rules(
             Rule(f"self.all(key, size(key) <= {_MAX_KEY} && key.matches('{_KEY}'))", _KEY_HELP),
+            Rule("self.all(key, !self.exists(inner, inner.startsWith(key + '/')))", _NESTING_HELP),
         ),
     ),
     AfterValidator(_well_named),

@@ -1,7 +1,7 @@
 """Dimensions of a search space: one model per distribution, named as in Ray Tune.
 
-Bounds follow Ray Tune's documentation: ``lower`` is included; ``upper`` is excluded for plain
-integers and included wherever values are quantised.
+Bounds are those of Ray Tune 2.60: ``lower`` is included; ``upper`` is excluded for integers with
+q = 1, the plain ones among them, and included for all other quantised values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from tune_operator.api.base import Model, OneOf, Rule, rules
-from tune_operator.api.scalars import AnyValue, Integer, Number, PositiveInteger, PositiveNumber
+from tune_operator.api.scalars import (
+    AnyValue,
+    Integer,
+    LogInteger,
+    LogNumber,
+    Number,
+    PositiveInteger,
+    PositiveNumber,
+)
 
 MAX_VALUES: Final = 1000
 """Entries of one ``choice`` or ``gridSearch``."""
@@ -34,13 +42,18 @@ def _divides_bounds(q: float, info: ValidationInfo) -> float:
     """As in Ray, both bounds of a quantised float are multiples of ``q``."""
     for name in ("lower", "upper"):
         bound = info.data.get(name)
-        if bound is not None and not math.isclose(bound / q, round(bound / q)):
+        if bound is not None and not _is_multiple(bound, q):
             raise PydanticCustomError(
                 "quantum",
                 "{name} ({bound}) is not a multiple of q ({q}): change one of them",
                 {"name": name, "bound": bound, "q": q},
             )
     return q
+
+
+def _is_multiple(bound: float, q: float) -> bool:
+    steps = bound / q  # infinite where q is far too small
+    return math.isfinite(steps) and math.isclose(steps, round(steps))
 
 
 def _fits_between(q: int, info: ValidationInfo) -> int:
@@ -85,8 +98,8 @@ class QuantisedFloatRange(FloatRange):
 class LogFloatRange(Model):
     """Floats between two positive bounds, uniform in their logarithm."""
 
-    lower: PositiveNumber = Field(description=f"Smallest value, included; {_LOG}.")
-    upper: Annotated[PositiveNumber, AfterValidator(_above_lower)] = Field(
+    lower: LogNumber = Field(description=f"Smallest value, included; {_LOG}.")
+    upper: Annotated[LogNumber, AfterValidator(_above_lower)] = Field(
         description="Largest value; greater than lower."
     )
 
@@ -109,22 +122,22 @@ class IntegerRange(Model, json_schema_extra=_ORDERED):
 
 
 class QuantisedIntegerRange(Model, json_schema_extra=_ORDERED):
-    """Multiples of q between two integers, both included."""
+    """Multiples of q between two integers, both included unless q is 1."""
 
     lower: Integer = Field(description="Smallest value, included if it is a multiple of q.")
     upper: Annotated[Integer, AfterValidator(_above_lower)] = Field(
-        description="Largest value, included if it is a multiple of q; greater than lower."
+        description="Largest value, included if it is a multiple of q and q is not 1."
     )
     q: Annotated[PositiveInteger, AfterValidator(_fits_between)] = Field(
-        default=1, description="Values are multiples of q. Default 1."
+        default=1, description="Values are multiples of q. Default 1, which excludes upper."
     )
 
 
 class LogIntegerRange(Model, json_schema_extra=_ORDERED):
     """Positive integers from lower up to, not including, upper, uniform in their logarithm."""
 
-    lower: PositiveInteger = Field(description=f"Smallest value, included; {_LOG}.")
-    upper: Annotated[PositiveInteger, AfterValidator(_above_lower)] = Field(
+    lower: LogInteger = Field(description=f"Smallest value, included; {_LOG}.")
+    upper: Annotated[LogInteger, AfterValidator(_above_lower)] = Field(
         description="Upper bound, excluded; greater than lower."
     )
 
@@ -132,9 +145,9 @@ class LogIntegerRange(Model, json_schema_extra=_ORDERED):
 class QuantisedLogIntegerRange(Model, json_schema_extra=_ORDERED):
     """Multiples of q between two positive integers, uniform in their logarithm before rounding."""
 
-    lower: PositiveInteger = Field(description=f"Smallest value; {_LOG}.")
-    upper: Annotated[PositiveInteger, AfterValidator(_above_lower)] = Field(
-        description="Largest value, included if it is a multiple of q; greater than lower."
+    lower: LogInteger = Field(description=f"Smallest value; {_LOG}.")
+    upper: Annotated[LogInteger, AfterValidator(_above_lower)] = Field(
+        description="Largest value, included if it is a multiple of q and q is not 1."
     )
     q: Annotated[PositiveInteger, AfterValidator(_fits_between)] = Field(
         description="Values are multiples of q."
@@ -190,13 +203,14 @@ class Dimension(OneOf):
         default=None, description="Integers, uniform; upper is excluded."
     )
     qrandint: QuantisedIntegerRange | None = Field(
-        default=None, description="Multiples of q, uniform; upper is included."
+        default=None, description="Multiples of q, uniform; upper is included unless q is 1."
     )
     lograndint: LogIntegerRange | None = Field(
         default=None, description="Integers, uniform in their logarithm; upper is excluded."
     )
     qlograndint: QuantisedLogIntegerRange | None = Field(
-        default=None, description="Multiples of q, uniform in their logarithm; upper is included."
+        default=None,
+        description="Multiples of q, uniform in their logarithm; upper is included unless q is 1.",
     )
     choice: Values | None = Field(default=None, description="One of these values, at random.")
     randn: Normal | None = Field(default=None, description="Floats, normally distributed.")

@@ -1,0 +1,1 @@
+"""Which configurations trials get and which trials run: pure, with JSON state."""
