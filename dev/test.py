@@ -78,10 +78,15 @@ def pytest(layer: Layer) -> tuple[int, str]:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         held = ""
-        for line in process.stdout or ():
-            sys.stdout.write(held)
-            sys.stdout.flush()
-            held = line
+        try:
+            for line in process.stdout or ():
+                sys.stdout.write(held)
+                sys.stdout.flush()
+                held = line
+        except KeyboardInterrupt:
+            # Sent to us alone it would leave pytest running; its fixtures have things to take back.
+            process.send_signal(signal.SIGINT)
+            raise
     return process.returncode, held.rstrip("\n")
 
 

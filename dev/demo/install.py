@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from dev.demo.bucket import Keys
+from dev.demo.errors import StepFailed
 from dev.demo.screen import Screen
 from dev.demo.shell import Shell
 from dev.demo.target import NAMESPACE, RELEASE, ROOT, SYSTEM_NAMESPACE, Images
@@ -23,12 +24,17 @@ def chart(shell: Shell, screen: Screen, images: Images) -> None:
     }
     if images.minio is not None:
         values["minio"]["image"] = _image(images.minio)
-    shell.run(
-        *("helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "tune-operator")),
-        *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
-        *("--wait", "--timeout=300s", "--values=-"),
-        stdin=yaml.safe_dump(values),
-    )
+    try:
+        shell.run(
+            *("helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "tune-operator")),
+            *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
+            *("--wait", "--timeout=180s", "--values=-"),
+            stdin=yaml.safe_dump(values),
+        )
+    except StepFailed as error:
+        # Helm only says that it waited in vain; the Pods say why.
+        pods = shell.run("kubectl", "--namespace", SYSTEM_NAMESPACE, "get", "pods")
+        raise StepFailed(f"{error}\n{pods.rstrip()}") from None
     screen.say(f"   release {RELEASE} in namespace {SYSTEM_NAMESPACE} is ready")
 
 
