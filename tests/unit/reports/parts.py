@@ -11,7 +11,7 @@ import aiohttp
 
 from tune_operator.obs.metrics import Metrics
 from tune_operator.reports.certificates import KeyPair, create_ca
-from tune_operator.reports.identity import PodIdentity
+from tune_operator.reports.identity import Authenticator, PodIdentity
 from tune_operator.reports.limits import ReportLimits
 from tune_operator.reports.server import ReportServer
 from tune_operator.reports.serving import ServingCertificate
@@ -136,11 +136,15 @@ def trusting(ca: KeyPair) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def running(limits: ReportLimits | None = None) -> AsyncIterator[Running]:
-    """A real server on a free port with a real client."""
+async def running(
+    limits: ReportLimits | None = None, authenticator: Authenticator | None = None
+) -> AsyncIterator[Running]:
+    """A real server on a free port with a real client; tokens are made up unless reviewed."""
     sink, tokens, metrics, ca = Sink(), Tokens(), Metrics(), create_ca()
     certificate = ServingCertificate(ca, ["localhost", "127.0.0.1"])
-    server = ReportServer(sink, tokens, certificate.context, "127.0.0.1", 0, metrics, limits)
+    server = ReportServer(
+        sink, authenticator or tokens, certificate.context, "127.0.0.1", 0, metrics, limits
+    )
     await server.start()
     connector = aiohttp.TCPConnector(ssl=trusting(ca))
     async with aiohttp.ClientSession(connector=connector) as client:

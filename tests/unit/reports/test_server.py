@@ -64,7 +64,8 @@ async def test_what_the_body_says_about_identity_changes_nothing(run: Running) -
 
 @pytest.mark.parametrize("path", [path for path, _ in CALLS])
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic good", "good"]
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer g\xf6\xf6d", "Basic good", "good"],
 )
 async def test_without_a_valid_token_nothing_is_heard(
     run: Running, path: str, authorization: str | None

@@ -5,6 +5,7 @@ The order is deliberate: nobody unknown gets a body read, nothing is parsed for 
 
 import asyncio
 import logging
+import re
 import secrets
 import ssl
 import time
@@ -35,6 +36,8 @@ from tune_trainer.protocol.messages import (
 
 log = logging.getLogger(__name__)
 Request = TypeVar("Request")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""The form of RFC 6750. Anything else is not worth a question to the API server."""
 
 
 class Answer(Protocol):
@@ -164,7 +167,7 @@ class ReportServer:
     async def _identify(self, request: web.Request) -> PodIdentity:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
             raise refusals.unauthenticated("send the Pod's token as Authorization: Bearer <token>")
         try:
             async with asyncio.timeout(self._limits.answer_seconds), self._reviews:
