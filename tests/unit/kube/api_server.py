@@ -38,6 +38,7 @@ class ApiServer:
     script: deque[Answer] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)
     url: str = ""
+    clients: list[Kube] = field(default_factory=list)
 
     def then(self, *answers: Answer) -> None:
         self.script.extend(answers)
@@ -57,13 +58,14 @@ class ApiServer:
         return await answer(request)
 
     def client(self, **options: Any) -> Kube:
-        """A client that does not read the credentials of this machine."""
+        """A client without the credentials of this machine; closed with the server."""
         configuration = Configuration(host=self.url)
 
         async def keep(configuration: Configuration) -> None:
             """Credentials that cannot be renewed."""
 
-        return Kube(configuration, **{"renew": keep, **options})
+        self.clients.append(Kube(configuration, **{"renew": keep, **options}))
+        return self.clients[-1]
 
 
 @asynccontextmanager
@@ -80,6 +82,8 @@ async def running() -> AsyncIterator[ApiServer]:
     try:
         yield server
     finally:
+        for client in server.clients:
+            await client.close()
         await runner.cleanup()
 
 

@@ -57,11 +57,9 @@ class Watcher:
         self.informer = Informer(
             self.kube, PODS, namespaces, "a=b", project, self.tell, clock=clock
         )
-        self.tell_event = asyncio.Event()
 
     def tell(self, view: View) -> None:
         self.told.append((view.name, view.phase))
-        self.tell_event.set()
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Let time pass until `reached`: network I/O is real, waiting is not."""
@@ -82,7 +80,6 @@ async def follow(server: ApiServer, clock: FakeClock, *namespaces: str) -> Async
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await watcher.kube.close()
 
 
 QUIET = stream(bookmark(100), then=api_server.hang)
@@ -94,7 +91,7 @@ async def test_list_then_watch(server: ApiServer, clock: FakeClock) -> None:
         stream(("ADDED", pod("b", 11)), ("DELETED", pod("a", 12)), then=api_server.hang),
     )
     async with follow(server, clock) as watcher:
-        await watcher.until(lambda: len(watcher.told) == 3)
+        await watcher.until(lambda: len(watcher.told) >= 3)
         assert watcher.told == [("a", "Running"), ("b", "Running"), ("a", "Running")]
         assert watcher.phases() == {"b": "Running"}
         assert server.seen[1].query["resourceVersion"] == "10"
@@ -137,14 +134,14 @@ async def test_too_old_lists_again_and_finds_what_was_deleted(
     async with follow(server, clock) as watcher:
         await watcher.until(lambda: watcher.phases() == {"b": "Running"})
         assert watcher.told == [("a", "Running"), ("b", "Running"), ("a", "Running")]
-        await watcher.until(lambda: len(server.seen) == 4)
+        await watcher.until(lambda: len(server.seen) >= 4)
         assert server.seen[3].query["resourceVersion"] == "30"
 
 
 async def test_outage_is_survived_without_a_new_list(server: ApiServer, clock: FakeClock) -> None:
     server.then(answer(pod_list(10, pod("a", 5))), *[fail(503)] * 8, break_off, QUIET)
     async with follow(server, clock) as watcher:
-        await watcher.until(lambda: len(server.seen) == 11)
+        await watcher.until(lambda: len(server.seen) >= 11)
         assert {seen.query.get("resourceVersion") for seen in server.seen[1:]} == {"10"}
         assert watcher.told == [("a", "Running")]
 
@@ -154,9 +151,8 @@ async def test_busy_server_is_left_alone_as_long_as_it_asks(
 ) -> None:
     server.then(fail(429, Retry_After="60"), answer(pod_list(10)), QUIET)
     async with follow(server, clock) as watcher:
-        await watcher.until(lambda: len(server.seen) == 2)
+        await watcher.until(lambda: len(server.seen) >= 2)
         assert clock.monotonic() >= 60.0
-        assert watcher.informer.synced.is_set() or len(server.seen) == 2
 
 
 async def test_synced_when_every_namespace_was_listed(server: ApiServer, clock: FakeClock) -> None:
@@ -168,7 +164,7 @@ async def test_synced_when_every_namespace_was_listed(server: ApiServer, clock: 
 
     server.then(answer(pod_list(10)), late, QUIET, QUIET)
     async with follow(server, clock, "one", "two") as watcher:
-        await watcher.until(lambda: len(server.seen) == 3)
+        await watcher.until(lambda: len(server.seen) >= 3)
         assert not watcher.informer.synced.is_set()
         listed_late.set()
         await watcher.until(watcher.informer.synced.is_set)
@@ -208,7 +204,7 @@ async def test_odd_object_does_not_stop_the_rest(
 async def test_age_is_the_time_since_the_last_word(server: ApiServer, clock: FakeClock) -> None:
     server.then(answer(pod_list(10)), QUIET)
     async with follow(server, clock) as watcher:
-        await watcher.until(lambda: len(server.seen) == 2)
+        await watcher.until(lambda: len(server.seen) >= 2)
         await watcher.until(lambda: watcher.informer.age_seconds() > 5.0)
         before = watcher.informer.age_seconds()
         await clock.advance(100.0)
