@@ -41,13 +41,13 @@ async def test_reasons_come_by_name() -> None:
         health.live(name, check)
     found = await health.liveness()
     assert not found.ok
-    assert found.checks == {
-        "a": None,
-        "b": None,
-        "c": "the watch has been silent for 95 s",
-        "d": "not the leader",
-        "e": "check failed: ZeroDivisionError: x / 0",
-    }
+    assert found.checks == (
+        ("a", None),
+        ("b", None),
+        ("c", "the watch has been silent for 95 s"),
+        ("d", "not the leader"),
+        ("e", "check failed: ZeroDivisionError: x / 0"),
+    )
 
 
 async def test_a_check_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ async def test_a_check_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch) ->
 
     health = Health()
     health.live("hang", hang)
-    assert (await health.liveness()).checks == {"hang": "no answer within 0.01 s"}
+    assert (await health.liveness()).checks == (("hang", "no answer within 0.01 s"),)
 
 
 async def test_what_is_not_ready_may_live_and_what_does_not_live_is_not_ready() -> None:
@@ -68,6 +68,13 @@ async def test_what_is_not_ready_may_live_and_what_does_not_live_is_not_ready() 
     assert not (await health.readiness()).ok
     health = Health()
     health.live("loop", ill)
+    assert not (await health.readiness()).ok
+
+
+async def test_a_check_does_not_hide_another_of_its_name() -> None:
+    health = Health()
+    health.live("pods", ill)
+    health.ready("pods", well)
     assert not (await health.readiness()).ok
 
 

@@ -14,20 +14,18 @@ CHECK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one round of checks found: reason by name, None for what is well."""
+    """What one round of checks found: (name, reason), None for what is well."""
 
-    checks: dict[str, str | None]
+    checks: tuple[tuple[str, str | None], ...]
 
     @property
     def ok(self) -> bool:
         """Whether all checks are well."""
-        return all(reason is None for reason in self.checks.values())
+        return all(reason is None for _, reason in self.checks)
 
     def text(self) -> str:
         """One line per check, for people and for the kubelet's events."""
-        lines = [
-            f"{name}: {'ok' if reason is None else reason}" for name, reason in self.checks.items()
-        ]
+        lines = [f"{name}: {'ok' if reason is None else reason}" for name, reason in self.checks]
         return "\n".join([*lines, "ok" if self.ok else "not ok", ""])
 
 
@@ -35,16 +33,16 @@ class Health:
     """The checks of one process. A live one that fails means restart; a ready one means wait."""
 
     def __init__(self) -> None:
-        self._live: dict[str, Check] = {}
-        self._ready: dict[str, Check] = {}
+        self._live: list[tuple[str, Check]] = []
+        self._ready: list[tuple[str, Check]] = []
 
     def live(self, name: str, check: Check) -> None:
         """Adds a check to /healthz. It must not depend on anything outside of this process."""
-        self._live[name] = check
+        self._live.append((name, check))
 
     def ready(self, name: str, check: Check) -> None:
         """Adds a check to /readyz."""
-        self._ready[name] = check
+        self._ready.append((name, check))
 
     async def liveness(self) -> Findings:
         """Runs the live checks."""
@@ -52,12 +50,14 @@ class Health:
 
     async def readiness(self) -> Findings:
         """Runs the live and the ready checks."""
-        return await _run({**self._live, **self._ready})
+        return await _run([*self._live, *self._ready])
 
 
-async def _run(checks: dict[str, Check]) -> Findings:
-    reasons = await asyncio.gather(*(_one(check) for check in checks.values()))
-    return Findings(dict(zip(checks, reasons, strict=True)))
+async def _run(checks: list[tuple[str, Check]]) -> Findings:
+    reasons = await asyncio.gather(*(_one(check) for _, check in checks))
+    return Findings(
+        tuple((name, reason) for (name, _), reason in zip(checks, reasons, strict=True))
+    )
 
 
 async def _one(check: Check) -> str | None:
