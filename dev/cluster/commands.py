@@ -29,7 +29,7 @@ class Commands:
         log: Path,
         *,
         environment: Mapping[str, str] | None = None,
-        folder: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> str:
         """Run a program; returns its standard output, which also goes to the log.
 
@@ -39,7 +39,7 @@ class Commands:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as output:
-            process = self._start(command, output.fileno(), environment, folder)
+            process = self._start(command, output.fileno(), environment, stdin)
             try:
                 answer, _ = process.communicate()
             finally:
@@ -56,19 +56,18 @@ class Commands:
         command: Sequence[str],
         errors: int,
         environment: Mapping[str, str] | None,
-        folder: Path | None,
+        stdin: int,
     ) -> "subprocess.Popen[str]":
         with self._lock:
             if self._cancelled:
                 raise Cancelled("stopped because another step failed")
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 env=environment,
-                cwd=folder,
             )
             self._running.add(process)
             return process

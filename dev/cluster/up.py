@@ -4,7 +4,8 @@ Every step looks first and does only what is missing, so a run after Ctrl-C or k
 where the last one ended, and a run on a complete cluster verifies it.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,6 @@ class Job:
     def kubectl(self) -> Kubectl:
         return Kubectl(self.paths)
 
-    @property
-    def builder(self) -> ImageBuilder:
-        return ImageBuilder(self.cache, self.commands, self.console)
 
 
 def up(job: Job, flavour: str, count: int) -> None:
@@ -81,11 +79,11 @@ def up(job: Job, flavour: str, count: int) -> None:
 
 
 def load_images(job: Job) -> None:
-    """Build the images of a running real cluster anew, as far as their files changed."""
-    wanted = images.buildable()
+    """Make and import the images of a running real cluster, as far as their files changed."""
     with locked(job.paths.lock):
-        keys = job.builder.ensure(wanted)
-        nodeimages.NodeImages(job.paths, job.commands, job.console).load(job.builder, keys, wanted)
+        ready = threading.Event()
+        ready.set()
+        _load_images_when(job, ready)
 
 
 def _up_kwok(job: Job, count: int) -> None:
@@ -103,10 +101,10 @@ def _up_kwok(job: Job, count: int) -> None:
 
 def _up_real(job: Job) -> None:
     machine.require_node_support(job.cache, job.commands, job.console)
-    wanted = images.buildable()
     with ThreadPoolExecutor(1) as thread:
-        # Building images is mostly waiting for disk and network: it fits beside the compiler.
-        building = thread.submit(job.builder.ensure, wanted)
+        # Making images is mostly waiting for disk and network: it fits beside the compiler.
+        runtime_ready = threading.Event()
+        loading = thread.submit(_load_images_when, job, runtime_ready)
         try:
             programs = binaries.ensure(job.cache, binaries.GROUPS["real"], job.console)
             chosen = _prepare(job, "real", programs)
@@ -114,12 +112,28 @@ def _up_real(job: Job) -> None:
                 network.ensure(chosen)
                 cgroups.ensure(chosen.namespace)
             node.write_config(job.paths, chosen)
+            runtime = node.containerd(job.paths, chosen, lambda: nodeimages.answers(job.paths))
+            _start(job, [runtime], "containerd")
+            runtime_ready.set()
             _start_control_plane(job, chosen)
-            _start_node(job, chosen, building)
+            _start_node(job, chosen)
+            with job.console.step("images in place"):
+                loading.result()
         except BaseException:
             job.commands.cancel()  # or leaving the block would wait for the images
+            runtime_ready.set()
             raise
     description.write(job.paths, chosen)
+
+
+def _load_images_when(job: Job, runtime_ready: threading.Event) -> None:
+    """Make the images, and import them once containerd runs."""
+    builder = ImageBuilder(job.cache, job.commands, job.console)
+    wanted = images.buildable()
+    references = builder.ensure(wanted)
+    runtime_ready.wait()
+    node_images = nodeimages.NodeImages(job.paths, job.commands, job.console)
+    node_images.load(builder.layout, references, wanted)
 
 
 def _prepare(job: Job, flavour: str, programs: dict[str, Path]) -> Plan:
@@ -155,16 +169,10 @@ def _start_control_plane(job: Job, chosen: Plan) -> None:
         job.kubectl.wait("service account default", "serviceaccount/default", *name)
 
 
-def _start_node(job: Job, chosen: Plan, building: "Future[dict[str, str]]") -> None:
-    paths = job.paths
-    runtime = node.containerd(paths, chosen, lambda: nodeimages.answers(paths))
-    _start(job, [runtime], "containerd")
-    with job.console.step("images"):
-        keys = building.result()
-    wanted = images.buildable()
-    nodeimages.NodeImages(paths, job.commands, job.console).load(job.builder, keys, wanted)
+def _start_node(job: Job, chosen: Plan) -> None:
     job.kubectl.apply([*node.dns_service(chosen), node.kubelet_access()])
     parts = [node.kubelet, node.kube_proxy, node.coredns]
-    _start(job, [part(paths, chosen) for part in parts], "kubelet, kube-proxy, CoreDNS")
+    components = [part(job.paths, chosen) for part in parts]
+    _start(job, components, "kubelet, kube-proxy, CoreDNS")
     with job.console.step("node Ready"):
         node.wait_ready(job.kubectl, chosen)
