@@ -160,6 +160,14 @@ class Lab:
 
         return await self.until(found, f"event {reason}", name)
 
+    async def no_pods(self, name: str) -> None:
+        """Wait until the last Pod was released: that comes after the status was written."""
+
+        async def found() -> bool:
+            return not await self.pods(name)
+
+        await self.until(found, f"no Pod of {name} is left", name)
+
     async def gone(self, name: str) -> None:
         """Wait until neither the experiment nor any of its Pods exists."""
 

@@ -49,6 +49,7 @@ class OperatorProcess:
             "TUNE_LISTEN_HOST": "127.0.0.1",
             "TUNE_LISTEN_PORT": str(self.port),
             "TUNE_OBS_PORT": str(self.obs_port),
+            "TUNE_LEASE_SECONDS": "3",
             "TUNE_LOG_LEVEL": "INFO",
             "PYTHONWARNINGS": "error",
         }

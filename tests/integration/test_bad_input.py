@@ -7,7 +7,7 @@ import pytest
 from tests.integration.lab import Lab
 from tune_operator.experiment.accepted import parse
 from tune_operator.kube.errors import Invalid
-from tune_operator.kube.resources import PODS
+from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.lifecycle.pod import name_of
 
 BAD_SPECS: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
@@ -87,8 +87,10 @@ async def test_a_template_without_a_container_trainer_is_refused_at_once(lab: La
 
 
 async def test_an_unknown_search_type_is_refused_at_once(lab: Lab) -> None:
-    with pytest.raises(Invalid, match="exactly one of"):
-        await lab.apply("odd", search={"space": {"lr": {"loguniforn": {}}}})
+    odd = lab.manifest("odd", search={"space": {"lr": {"loguniforn": {}}}})
+    # As kubectl apply does it: with strict field validation.
+    with pytest.raises(Invalid, match=r"unknown field .*loguniforn"):
+        await lab.kube.create(EXPERIMENTS, lab.namespace, odd, dry_run=True)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ async def test_two_trials_run_one_after_the_other_and_the_better_is_best(lab: La
     assert status["best"]["objectiveValue"] == 0.9
     assert status["best"]["checkpoint"]["uri"].endswith("/t/00001/m/00001-0000000010.json")
     assert (status["failures"], status["disruptions"]) == (0, 0)
-    assert not await lab.pods("two")
+    await lab.no_pods("two")
 
 
 async def test_an_evicted_trial_resumes_at_its_last_checkpoint_and_counts_one_disruption(
@@ -82,7 +82,7 @@ async def test_a_failing_trial_gets_n_retries_and_then_errors(
     assert ended["failures"] == 2
     assert (ended["lastInterruption"]["reason"], ended["lastInterruption"]["row"]) == (reason, row)
     await lab.condition("failing", "Failed", "True", "AllTrialsErrored")
-    assert not await lab.pods("failing")
+    await lab.no_pods("failing")
 
 
 async def test_a_trainer_that_finds_its_store_unusable_costs_no_budget(lab: Lab) -> None:

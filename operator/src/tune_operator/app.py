@@ -99,9 +99,18 @@ class Operator:
             self._pod_changed,
         )
         self.recorder = EventRecorder(kube)
+        self.leading = False
         identity = f"{settings.pod_name or 'tune-operator'}-{uuid.uuid4()}"
+        seconds = settings.lease_seconds
         self.leader = LeaderElection(
-            kube, settings.namespace, settings.lease_name, identity, self.clock
+            kube,
+            settings.namespace,
+            settings.lease_name,
+            identity,
+            self.clock,
+            lease_seconds=seconds,
+            renew_seconds=seconds * 2 / 3,
+            retry_seconds=seconds * 2 / 15,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -130,6 +139,7 @@ class Operator:
             await asyncio.wait({acquire})
             return False
         acquire.result()
+        self.leading = True
         self.metrics.leader.set(1)
         return True
 
@@ -192,7 +202,7 @@ class Operator:
 
     def _filled(self) -> str | None:
         """A standby is ready to take over; a leader only when it can decide."""
-        leading = self.leader.leading and not self.pods.synced.is_set()
+        leading = self.leading and not self.pods.synced.is_set()
         return "the view of the Pods is not complete yet" if leading else None
 
     async def _reconciler(self, session: Session) -> Reconciler:

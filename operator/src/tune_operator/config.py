@@ -16,7 +16,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """``watch_namespaces`` empty means all; ``pod_name`` empty means outside a cluster."""
+    """``watch_namespaces`` empty means all; ``pod_name`` empty means outside a cluster.
+
+    ``lease_seconds`` is how long a leader that died keeps others waiting.
+    """
 
     namespace: str
     service_url: str
@@ -27,6 +30,7 @@ class Settings:
     obs_port: int = 8080
     ca_secret: str = "tune-operator-ca"  # noqa: S105 - a name
     lease_name: str = "tune-operator"
+    lease_seconds: int = 15
     log_level: str = "INFO"
     log_format: str = "text"
     workers: int = 4
@@ -48,6 +52,7 @@ class Settings:
             obs_port=reader.whole("TUNE_OBS_PORT", cls.obs_port, 0, 65535),
             ca_secret=reader.name("TUNE_CA_SECRET", cls.ca_secret),
             lease_name=reader.name("TUNE_LEASE_NAME", cls.lease_name),
+            lease_seconds=reader.whole("TUNE_LEASE_SECONDS", cls.lease_seconds, 3, 300),
             log_level=reader.choice("TUNE_LOG_LEVEL", logging.getLevelNamesMapping(), "INFO"),
             log_format=reader.choice("TUNE_LOG_FORMAT", {"text": 0, "json": 0}, "text"),
             workers=reader.whole("TUNE_WORKERS", cls.workers, 1, 64),

@@ -143,9 +143,9 @@ def _advance(
     checkpoints: tuple[CheckpointRef, ...],
 ) -> Progress:
     fresh = [result for result in results if result.seq > known.seq]
-    own = [ref for ref in checkpoints if ref.attempt == known.attempt]
-    newest = max([*own, *([known.checkpoint] if known.checkpoint else [])], default=None)
-    known = replace(known, checkpoint=newest)
+    for ref in checkpoints:
+        if ref.attempt == known.attempt and (known.checkpoint is None or known.checkpoint < ref):
+            known = replace(known, checkpoint=ref)
     if not fresh or run.accepted is None:
         return known
     last = fresh[-1]
