@@ -1,7 +1,7 @@
-"""What the operator and the trainer must agree on: key layout, manifests, exit records, messages, environment.
+"""What the operator and the trainer must agree on: keys, manifests, exit records, messages, names.
 
-Both sides import this package, so it depends on the standard library alone. Whoever writes a trainer
-in another language needs these files and nothing else.
+Both sides import this package, so it depends on the standard library alone. Whoever writes a
+trainer in another language needs these files and nothing else.
 """
 
 VERSION = 1

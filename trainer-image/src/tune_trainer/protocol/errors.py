@@ -2,4 +2,4 @@
 
 
 class ProtocolError(ValueError):
-    """A document or message that does not say what the protocol demands; the text names the field."""
+    """A document that does not say what the protocol demands; the text names the field."""

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     STOPPED_BY_CRITERIA = "StoppedByCriteria"
     ENTRYPOINT_ERROR = "EntrypointError"
     METRIC_MISSING = "MetricMissing"
+    CRITERION_MISSING = "CriterionMissing"
+    NOT_CHECKPOINTABLE = "NotCheckpointable"
     NO_VALID_CHECKPOINT = "NoValidCheckpoint"
 
 

@@ -71,8 +71,12 @@ class SessionRequest:
         return cls(
             trial=fields.need(document, "trial", str, what),
             attempt=fields.whole(document, "attempt", what, minimum=1),
-            can_save=fields.optional(capabilities, "save", bool, False, f"{what}.capabilities"),
-            can_load=fields.optional(capabilities, "load", bool, False, f"{what}.capabilities"),
+            can_save=fields.optional(
+                capabilities, "save", bool, default=False, what=f"{what}.capabilities"
+            ),
+            can_load=fields.optional(
+                capabilities, "load", bool, default=False, what=f"{what}.capabilities"
+            ),
             sdk=fields.optional(document, "sdk", str, "", what),
         )
 
@@ -176,7 +180,7 @@ class SessionResponse:
 
 @dataclass(frozen=True)
 class ResultsRequest:
-    """Results in ascending sequence, and the newest checkpoints committed since the last request."""
+    """Results in ascending sequence, and the checkpoints committed since the last request."""
 
     attempt: int
     results: tuple[Result, ...]

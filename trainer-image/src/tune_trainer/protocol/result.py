@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tune_trainer.protocol import fields, numbers
@@ -39,7 +40,7 @@ class Result:
 def results_from_json(documents: list[Any], where: str) -> tuple[Result, ...]:
     """Results in strictly ascending sequence; raises ProtocolError."""
     results = tuple(Result.from_json(d, f"{where}[{i}]") for i, d in enumerate(documents))
-    for earlier, later in zip(results, results[1:], strict=False):
+    for earlier, later in pairwise(results):
         if later.seq <= earlier.seq:
             raise ProtocolError(f"{where}: sequence {later.seq} follows {earlier.seq}")
     return results

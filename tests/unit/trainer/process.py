@@ -1,0 +1,66 @@
+"""The trainer as a child process, with the environment of a Pod."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.unit.trainer.operator_server import TOKEN, WAIT, OperatorServer
+from tune_trainer.protocol import environment as env
+
+TRAINABLES = Path(__file__).parent / "trainables"
+
+
+class Trainer:
+    """Starts trainers of trial 00003 and ends those a test leaves behind."""
+
+    def __init__(self, operator: OperatorServer, folder: Path) -> None:
+        self._operator = operator
+        self._token = folder / "token"
+        self._token.write_text(TOKEN)
+        self._tmp = folder / "tmp"
+        self._tmp.mkdir()
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        self, entrypoint: str, *, attempt: int = 1, grace: float = 30.0
+    ) -> subprocess.Popen[str]:
+        """A running trainer; its stderr is a pipe."""
+        environ = {
+            **os.environ,
+            env.SESSION_URL: self._operator.url,
+            env.CA: self._operator.ca,
+            env.TOKEN_FILE: str(self._token),
+            env.TRIAL: "00003",
+            env.ATTEMPT: str(attempt),
+            env.GRACE_SECONDS: str(grace),
+            env.ACCESS_KEY: "an-access-key",
+            env.SECRET_KEY: "a-secret-key",
+            "PYTHONPATH": str(TRAINABLES),
+            "PYTHONWARNINGS": "error",
+            "TMPDIR": str(self._tmp),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tune_trainer", entrypoint],
+            env=environ, cwd=self._tmp, text=True, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    def run(self, entrypoint: str, *, attempt: int = 1) -> tuple[int, str]:
+        """Exit code and stderr of a trainer that ends by itself."""
+        process = self.start(entrypoint, attempt=attempt)
+        return ended(process)
+
+    def kill_all(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and stderr of a process that ends now."""
+    _, stderr = process.communicate(timeout=WAIT)
+    return process.returncode, stderr

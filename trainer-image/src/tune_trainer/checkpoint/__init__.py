@@ -1,0 +1,1 @@
+"""Checkpoints in the store: snapshot, upload, commit, restore."""

@@ -1,0 +1,111 @@
+"""Results as data: JSON types, a bounded size, the objective, the stop criteria.
+
+Pure functions. Nested keys are named with "/", as Ray Tune flattens them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, TypeGuard
+
+from tune_trainer.errors import AttemptFailed
+from tune_trainer.protocol.environment import flatten
+from tune_trainer.protocol.exit_record import Reason
+
+TEXT_LIMIT = 256
+"""Characters kept of a value that has no JSON form and is told as text."""
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON types: NumPy scalars and arrays by value, anything unknown as its text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return plain(value.item())  # a NumPy scalar, or a tensor without dimensions
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    for number in (int, float):
+        if isinstance(value, number):
+            return number(value)
+    return str(value)[:TEXT_LIMIT]
+
+
+def bounded(result: Mapping[str, Any], limit: int, first: Collection[str]) -> dict[str, Any]:
+    """The result (of JSON types) within ``limit`` bytes of JSON.
+
+    A larger one is flattened, and of its entries those in ``first`` are kept, then the smallest.
+    """
+    if _size(result) <= limit:
+        return dict(result)
+    flat = flatten(result)
+    sizes = {key: _size(key) + _size(value) + 2 for key, value in flat.items()}
+    kept: dict[str, Any] = {}
+    used = 2
+    for key in sorted(flat, key=lambda name: (name not in first, sizes[name])):
+        if used + sizes[key] > limit:
+            break
+        kept[key] = flat[key]
+        used += sizes[key]
+    return kept
+
+
+def require_objective(result: Mapping[str, Any], metric: str) -> None:
+    """Raises AttemptFailed (MetricMissing) unless the result holds the metric as a number."""
+    flat = flatten(result)
+    if metric not in flat:
+        raise AttemptFailed(
+            Reason.METRIC_MISSING,
+            f"the result has no metric {metric!r}, which spec.objective.metric asks for; "
+            f"it has: {', '.join(sorted(flat))}",
+        )
+    if not _is_number(flat[metric]):
+        raise AttemptFailed(
+            Reason.METRIC_MISSING,
+            f"the metric {metric!r} (spec.objective.metric) is no number: {flat[metric]!r}",
+        )
+
+
+def reached(result: Mapping[str, Any], criteria: Mapping[str, float]) -> str | None:
+    """The first criterion whose bound is reached (value >= bound), or None."""
+    flat = flatten(result)
+    for key, bound in criteria.items():
+        value = flat.get(key)
+        if _is_number(value) and value >= bound:
+            return f"{key} {value} >= {bound:g}"
+    return None
+
+
+def require_criteria(result: Mapping[str, Any], criteria: Mapping[str, float]) -> None:
+    """Raises AttemptFailed (CriterionMissing) for a criterion on a key that is no number here.
+
+    Ray Tune fails such a trial too ("Stopping criteria ... not provided in result").
+    """
+    flat = flatten(result)
+    for key in criteria:
+        if not _is_number(flat.get(key)):
+            raise AttemptFailed(
+                Reason.CRITERION_MISSING,
+                f"the result has no number {key!r}, which spec.stop.criteria asks for; "
+                f"it has: {', '.join(sorted(flat))}",
+            )
+
+
+def number(result: Mapping[str, Any], key: str) -> float | None:
+    """The number at a key of a result; None when there is none."""
+    value = flatten(result).get(key)
+    return float(value) if _is_number(value) else None
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float)
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value))

@@ -1,0 +1,48 @@
+"""Signals as a stream of names, seen at once even while the training thread is deep in C code.
+
+Python runs a handler between two bytecodes of the main thread, which a long NumPy call delays. The
+interpreter writes each signal's number to a pipe at once (``signal.set_wakeup_fd``); a thread reads
+it. The same works for process 1 of a container, for which the kernel ignores unhandled signals.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def watch(on_signal: Callable[[str], None]) -> None:
+    """Call ``on_signal`` with "SIGTERM", "SIGINT" or "SIGUSR1" from a thread, for ever.
+
+    Only the main thread may call this, once.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in HANDLED:
+        signal.signal(number, _noted)
+    # A forked worker shares the pipe: without this, stopping it would stop the trial.
+    os.register_at_fork(after_in_child=_forget)
+    names = {int(number): number.name for number in HANDLED}
+
+    def read() -> None:
+        while data := os.read(reader, 64):
+            for number in data:
+                if number in names:
+                    on_signal(names[number])
+
+    threading.Thread(target=read, name="signals", daemon=True).start()
+
+
+def _noted(number: int, frame: object) -> None:
+    """The pipe has told the watching thread."""
+
+
+def _forget() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
