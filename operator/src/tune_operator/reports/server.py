@@ -212,5 +212,5 @@ class ReportServer:
             return parse(body)
         except ProtocolError as error:
             raise refusals.bad_request(str(error)) from None
-        except RecursionError:
-            raise refusals.bad_request("the body is nested too deeply") from None
+        except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand levels
+            raise refusals.bad_request("the body is beyond what a message may hold") from None

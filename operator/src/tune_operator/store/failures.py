@@ -24,7 +24,7 @@ from tune_operator.store.errors import (
     StoreError,
     Unreachable,
 )
-from tune_operator.store.transport import AnswerTooLong, ServerFailure
+from tune_operator.store.transport import AnswerTooLong, DeadlinePassed, ServerFailure
 
 _CODE = re.compile(r"[A-Za-z]{1,40}")
 _WHERE = "the Secret that storage.credentials names"
@@ -86,7 +86,7 @@ def translate(error: Exception, target: Target) -> StoreError:
             return Unreachable(
                 f"{target.endpoint} refuses connections; check storage.endpoint, and that it runs"
             )
-        case ConnectTimeoutError() | ReadTimeoutError():
+        case ConnectTimeoutError() | ReadTimeoutError() | DeadlinePassed():
             return timed_out(target)
         case HTTPError() | OSError():
             return Unreachable(f"{target.endpoint} broke the connection ({type(error).__name__})")

@@ -38,7 +38,11 @@ class ServerFailure(HTTPError):
 
 
 class AnswerTooLong(HTTPError):
-    """The body went on beyond the limit of size or time."""
+    """The body went on beyond the limit of size."""
+
+
+class DeadlinePassed(HTTPError):
+    """The body went on beyond the limit of time, however steadily it dripped."""
 
 
 @cache
@@ -61,7 +65,7 @@ class BoundedTransport(urllib3.PoolManager):
     def urlopen(self, method: str, url: str, *_: Any, **kw: Any) -> urllib3.BaseHTTPResponse:
         """One request, tried again when it did not arrive or the server was busy.
 
-        Raises urllib3's exceptions, ServerFailure or AnswerTooLong; all are HTTPError.
+        Raises urllib3's exceptions, ServerFailure, AnswerTooLong or DeadlinePassed: all HTTPError.
         """
         deadline = time.monotonic() + self._limits.request
         for attempt in range(1, self._limits.attempts + 1):
@@ -123,6 +127,6 @@ class BoundedTransport(urllib3.PoolManager):
             if size > self._limits.size:
                 raise AnswerTooLong(f"more than {self._limits.size} bytes")
             if time.monotonic() > deadline:
-                raise AnswerTooLong(f"more than {self._limits.request:g} s")
+                raise DeadlinePassed
             parts.append(chunk)
         return b"".join(parts)
