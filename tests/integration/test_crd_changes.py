@@ -1,0 +1,99 @@
+"""What may be changed in a stored experiment and what may not, on a real API server."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.integration.stored import stored_experiment
+from tests.unit.api.objects import REMOVED, template
+from tune_operator.kube.client import Kube
+from tune_operator.kube.errors import Invalid
+from tune_operator.kube.resources import EXPERIMENTS
+
+
+@pytest.fixture
+async def stored(kube: Kube, namespace: str) -> AsyncIterator[dict[str, Any]]:
+    """An experiment in the API server."""
+    async with stored_experiment(kube, namespace) as made:
+        yield made
+
+
+CHANGES: dict[str, tuple[str, str, Any]] = {
+    "objective": ("objective", "/objective/mode", "min"),
+    "seed added": ("search", "/search/seed", 1),
+    "bound": ("search", "/search/space/lr/loguniform/upper", 0.2),
+    "choice": ("search", "/search/space/act/choice", ["relu"]),
+    "parameter added": ("search", "/search/space/new", {"constant": None}),
+    "scheduler added": ("scheduler", "/scheduler", {"fifo": {}}),
+    "criterion": ("stop", "/stop/criteria/training_iteration", 31),
+    "stop removed": ("stop", "/stop", REMOVED),
+    "frequency": ("checkpoint", "/checkpoint/frequency", 6),
+    "checkpoint removed": ("checkpoint", "/checkpoint", REMOVED),
+    "uri": ("storage", "/storage/uri", "s3://tune/team-b"),
+    "Secret": ("storage", "/storage/credentials/secretRef/name", "other"),
+}
+
+
+def operation(path: str, value: Any) -> list[dict[str, Any]]:
+    if value is REMOVED:
+        return [{"op": "remove", "path": f"/spec{path}"}]
+    return [{"op": "add", "path": f"/spec{path}", "value": value}]
+
+
+@pytest.mark.parametrize(("field", "path", "value"), CHANGES.values(), ids=CHANGES.keys())
+async def test_what_defines_the_experiment_is_immutable(
+    kube: Kube, stored: dict[str, Any], field: str, path: str, value: Any
+) -> None:
+    meta = stored["metadata"]
+    with pytest.raises(Invalid) as caught:
+        await kube.json_patch(EXPERIMENTS, meta["namespace"], meta["name"], operation(path, value))
+    (cause,) = caught.value.causes
+    assert cause.field == f"spec.{field}"
+    assert f"{field} is immutable: restore its value" in cause.message
+
+
+MUTABLE: dict[str, tuple[str, Any]] = {
+    "numSamples": ("/numSamples", 9),
+    "maxConcurrentTrials": ("/maxConcurrentTrials", 3),
+    "failure": ("/failure", {"maxFailures": 5}),
+    "failure removed": ("/failure", REMOVED),
+    "stopGracePeriodSeconds": ("/stopGracePeriodSeconds", 60),
+    "trainer": ("/trainer/resources", {"limits": {"memory": "2Gi"}}),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), MUTABLE.values(), ids=MUTABLE.keys())
+async def test_what_steers_the_experiment_is_mutable(
+    kube: Kube, stored: dict[str, Any], path: str, value: Any
+) -> None:
+    meta = stored["metadata"]
+    changed = await kube.json_patch(
+        EXPERIMENTS, meta["namespace"], meta["name"], operation(path, value)
+    )
+    assert changed["metadata"]["generation"] == meta["generation"] + 1
+
+
+async def test_a_trainer_may_become_a_template(kube: Kube, stored: dict[str, Any]) -> None:
+    meta = stored["metadata"]
+    swap = operation("/trainer", REMOVED) + operation("/template", template()["template"])
+    changed = await kube.json_patch(EXPERIMENTS, meta["namespace"], meta["name"], swap)
+    assert "trainer" not in changed["spec"]
+
+
+async def test_the_same_again_changes_nothing(kube: Kube, stored: dict[str, Any]) -> None:
+    meta = stored["metadata"]
+    patch = [{"op": "add", "path": "/spec", "value": stored["spec"]}]
+    again = await kube.json_patch(EXPERIMENTS, meta["namespace"], meta["name"], patch)
+    assert again["metadata"]["generation"] == meta["generation"]
+
+
+async def test_the_largest_space_is_within_the_servers_budget_for_rules(
+    kube: Kube, namespace: str
+) -> None:
+    """CEL rules have a cost limit at run time too, when created and when compared on update."""
+    dimensions = {f"{'x' * 55}/p{number:03}": {"choice": list(range(300))} for number in range(100)}
+    async with stored_experiment(kube, namespace, search={"space": dimensions}) as made:
+        more = operation("/numSamples", 9)
+        changed = await kube.json_patch(EXPERIMENTS, namespace, made["metadata"]["name"], more)
+        assert changed["spec"]["numSamples"] == 9
