@@ -90,6 +90,13 @@ async def test_writes_are_never_repeated(server: ApiServer) -> None:
         server.script.clear()
 
 
+async def test_done_write_that_aiohttp_repeats_is_a_conflict(server: ApiServer) -> None:
+    server.then(break_off, fail(409, "Conflict"))
+    kube = server.client()
+    with pytest.raises(errors.Conflict):
+        await kube.replace(PODS, pod("a", 1))
+
+
 async def test_write_whose_connection_breaks_is_transient(server: ApiServer) -> None:
     server.then(break_off)
     kube = server.client()

@@ -118,6 +118,24 @@ async def test_full_queue_drops_and_does_not_wait(
     assert "too many events; dropped Reason: 2" in caplog.text
 
 
+async def test_close_writes_what_is_queued(server: ApiServer, recorder: EventRecorder) -> None:
+    server.then(answer({}), answer({}))
+    for message in ("a", "b"):
+        recorder.emit(EXPERIMENT, "Normal", "Reason", message)
+    recorder.close()
+    async with asyncio.timeout(5):
+        await recorder.run()
+    assert written(server) == ["a", "b"]
+
+
+async def test_close_wakes_an_idle_recorder(recorder: EventRecorder, clock: FakeClock) -> None:
+    running = asyncio.ensure_future(recorder.run())
+    await clock.settle()
+    recorder.close()
+    async with asyncio.timeout(5):
+        await running
+
+
 async def test_broken_connection_is_no_crash(
     server: ApiServer, recorder: EventRecorder, wait: Wait
 ) -> None:

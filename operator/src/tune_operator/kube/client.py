@@ -1,8 +1,10 @@
 """The Kubernetes API on raw dictionaries: typed errors, and a time-out on everything.
 
 Raw, because the package's typed models reject or drop fields they do not know, and a Pod template
-is the user's. Reads are repeated a little; writes never: a write whose answer got lost may have
-been done, and only the caller can look and decide again.
+is the user's. Reads are repeated a little; writes are not: a write whose answer got lost may have
+been done, and only the caller can look and decide again. (aiohttp itself sends a PUT or DELETE once
+more when the server hangs up without an answer. All of ours are tied to a resourceVersion or UID:
+the repetition of one that was done is a Conflict or NotFound.)
 """
 
 import json

@@ -1,6 +1,7 @@
 """Kubernetes Events, for people who run `kubectl describe`. Losing one is better than waiting."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections import OrderedDict
@@ -36,6 +37,7 @@ class EventRecorder:
         self._component = component
         self._clock = clock or SystemClock()
         self._queue: asyncio.Queue[Object] = asyncio.Queue(QUEUE_LIMIT)
+        self._closed = False
         self._emitted: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
     def emit(self, involved: Mapping[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the field's name in an Event
@@ -52,9 +54,16 @@ class EventRecorder:
             logger.warning("too many events; dropped %s: %s", reason, message)
 
     async def run(self) -> None:
-        """Write events for ever; when cancelled, what is queued is lost."""
-        while True:
-            await self._write(await self._queue.get())
+        """Write events until `close`, and then what is still queued."""
+        while not (self._closed and self._queue.empty()):
+            if event := await self._queue.get():
+                await self._write(event)
+
+    def close(self) -> None:
+        """Let `run` end when everything queued was written."""
+        self._closed = True
+        with contextlib.suppress(asyncio.QueueFull):
+            self._queue.put_nowait({})  # wakes `run`; a full queue need not be woken
 
     def _repeated(self, key: tuple[str, ...]) -> bool:
         now = self._clock.monotonic()
