@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tune_trainer.protocol import VERSION
 from tune_trainer.protocol.errors import ProtocolError
 
 T = TypeVar("T")
 
+LARGEST = 10**9
+"""No attempt, iteration or sequence is larger; keys have room for ten digits."""
+
 
 def load(data: bytes | str, what: str) -> dict[str, Any]:
     """Parse JSON that must be an object of our version; raises ProtocolError."""
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{what}: no JSON ({error})") from None
     if not isinstance(document, dict):
@@ -45,10 +49,10 @@ def optional(document: Mapping[str, Any], name: str, kind: type[T], default: T, 
 
 
 def whole(document: Mapping[str, Any], name: str, what: str, *, minimum: int = 0) -> int:
-    """A whole number that must be there and be at least ``minimum``."""
+    """A whole number that must be there and lie between ``minimum`` and LARGEST."""
     value = need(document, name, int, what)
-    if value < minimum:
-        raise ProtocolError(f"{what}.{name}: {value} is below {minimum}")
+    if not minimum <= value <= LARGEST:
+        raise ProtocolError(f"{what}.{name}: is not between {minimum} and {LARGEST}")
     return value
 
 
@@ -60,5 +64,11 @@ def _check(value: Any, name: str, kind: type[T], what: str) -> T:
     return value
 
 
-def _refuse(text: str) -> Any:
+def _finite(text: str) -> float:
+    """``1e999`` is JSON, and yet it would become an infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")

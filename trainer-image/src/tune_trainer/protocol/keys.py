@@ -22,6 +22,7 @@ ITERATION_WIDTH = 10
 TERM_WIDTH = 8
 SEQ_WIDTH = 8
 
+_REF = re.compile(rf"([0-9]{{1,{ATTEMPT_WIDTH}}})-([0-9]{{1,{ITERATION_WIDTH}}})")
 _MANIFEST = re.compile(rf"(\d{{{ATTEMPT_WIDTH}}})-(\d{{{ITERATION_WIDTH}}})\.json")
 _CLAIM = re.compile(rf"(\d{{{TERM_WIDTH}}})-([0-9a-f]+)-(\d{{{SEQ_WIDTH}}})\.jsonl")
 
@@ -45,10 +46,10 @@ class CheckpointRef:
     @classmethod
     def parse(cls, text: str) -> CheckpointRef:
         """Read the short form; raises ProtocolError."""
-        attempt, dash, iteration = text.partition("-")
-        if not (dash and attempt.isdecimal() and iteration.isdecimal()):
-            raise ProtocolError(f"checkpoint {text!r}: expected <attempt>-<iteration>")
-        return cls(int(attempt), int(iteration))
+        match = _REF.fullmatch(text)
+        if match is None:
+            raise ProtocolError(f"checkpoint {text[:40]!r}: expected <attempt>-<iteration>")
+        return cls(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,10 @@ def decode(document: Mapping[str, Any], where: str = "result") -> dict[str, Any]
     found = document.get("nonFinite", {})
     if not isinstance(found, Mapping):
         raise ProtocolError(f"{where}.nonFinite: expected an object")
-    restored: dict[str, Any] = _copy(metrics)
+    try:
+        restored: dict[str, Any] = _copy(metrics)
+    except RecursionError:
+        raise ProtocolError(f"{where}.metrics: nested too deeply") from None
     for pointer, text in found.items():
         _put(restored, str(pointer), number_of(str(text)), where)
     return restored

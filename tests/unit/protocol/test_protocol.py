@@ -1,0 +1,145 @@
+"""What operator and trainer agree on: round trips, fixed widths, and refusals by field name."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tune_trainer.protocol import environment, fields, numbers
+from tune_trainer.protocol.errors import ProtocolError
+from tune_trainer.protocol.exit_record import ExitRecord, Outcome
+from tune_trainer.protocol.keys import (
+    CheckpointRef,
+    RunKeys,
+    parse_claim_key,
+    parse_manifest_key,
+    trial_name,
+)
+from tune_trainer.protocol.manifest import FileEntry, Manifest
+from tune_trainer.protocol.messages import ResultsRequest
+from tune_trainer.protocol.result import Result
+
+refs = st.builds(CheckpointRef, st.integers(1, 99_999), st.integers(0, 10**9))
+scalars = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats() | st.text()
+metrics = st.dictionaries(
+    st.text(),
+    st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v)),
+    max_size=4,
+)
+MANIFEST = Manifest(
+    experiment="uid",
+    trial="00003",
+    ref=CheckpointRef(2, 40),
+    nonce="ab",
+    time="2026-01-01T00:00:00Z",
+    kind="directory",
+    relative="",
+    metrics={"loss": math.nan},
+    progress={"training_iteration": 40},
+    files=(FileEntry("model/weights", 5, 4, ("aa", "bb")),),
+    results=(Result(3, {"loss": 0.5}),),
+)
+
+
+def text(value: object) -> str:
+    """JSON with NaN in it, so that NaN equals itself and 1.0 is not 1."""
+    return json.dumps(value, sort_keys=True)
+
+
+@settings(max_examples=50)
+@given(metrics)
+def test_results_travel_unchanged_and_are_plain_json(values: dict[str, object]) -> None:
+    encoded = fields.dump(numbers.encode(values))
+    assert text(numbers.decode(json.loads(encoded))) == text(values)
+
+
+@given(st.lists(refs, min_size=2, max_size=2, unique=True))
+def test_keys_sort_as_checkpoints_do(pair: list[CheckpointRef]) -> None:
+    keys = RunKeys.of("p", "ns", "x", "uid").trial(trial_name(3))
+    assert sorted(map(keys.manifest, pair)) == [keys.manifest(ref) for ref in sorted(pair)]
+
+
+@given(refs)
+def test_a_checkpoint_is_read_back_from_its_key_and_its_short_form(ref: CheckpointRef) -> None:
+    key = RunKeys.of("", "ns", "x", "uid").trial("00000").manifest(ref)
+    assert parse_manifest_key(key) == ref
+    assert CheckpointRef.parse(str(ref)) == ref
+
+
+def test_a_claim_is_read_back_from_its_key() -> None:
+    assert parse_claim_key(RunKeys("r").claim(7, "ab12")) == (7, "ab12", 0)
+    assert parse_claim_key("r/experiment/j/readme.txt") is None
+
+
+def test_a_manifest_is_read_back_as_written() -> None:
+    assert repr(Manifest.from_bytes(MANIFEST.to_bytes())) == repr(MANIFEST)
+
+
+@given(st.integers(0, len(MANIFEST.to_bytes()) - 1))
+def test_a_torn_manifest_is_never_read(length: int) -> None:
+    with pytest.raises(ProtocolError):
+        Manifest.from_bytes(MANIFEST.to_bytes()[:length])
+
+
+def test_an_altered_manifest_is_never_read() -> None:
+    altered = MANIFEST.to_bytes().replace(b'"size":5', b'"size":6')
+    with pytest.raises(ProtocolError, match="sha256"):
+        Manifest.from_bytes(altered)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../up", "a/../../b", "", "a\\b"])
+def test_a_manifest_cannot_name_files_outside_its_directory(path: str) -> None:
+    bad = replace(MANIFEST, files=(FileEntry(path, 1, 4, ("aa",)),))
+    with pytest.raises(ProtocolError, match="path"):
+        Manifest.from_bytes(bad.to_bytes())
+
+
+def test_an_exit_record_is_read_back_as_written_with_its_message_cut() -> None:
+    record = ExitRecord(
+        "uid", "00003", 2, Outcome.FAILED, "ValueError", "x" * 2000, 7, "", "", Result(9, {"a": 1})
+    )
+    read = ExitRecord.from_bytes(record.to_bytes())
+    assert read == replace(record, message="x" * 1024)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", "JSON"),
+        (b"[]", "object"),
+        (b'{"version":2}', "version"),
+        (b'{"version":1,"seq":0}', "attempt"),
+        (b'{"version":1,"attempt":true,"seq":0}', "attempt"),
+        (b'{"version":1,"attempt":0,"seq":0}', "attempt"),
+        (b'{"version":1,"attempt":1e99,"seq":0}', "attempt"),
+        (b'{"version":1,"attempt":1%s,"seq":0}' % (b"0" * 60), "attempt"),
+        (b'{"version":1,"attempt":1,"seq":2,"results":[{"seq":1,"metrics":{}}]}', "seq"),
+        (b'{"version":1,"attempt":1,"seq":1,"results":[{"seq":1,"metrics":{"a":NaN}}]}', "NaN"),
+        (b'{"version":1,"attempt":1,"seq":1,"results":[{"seq":1,"metrics":{"a":1e999}}]}', "1e999"),
+        (b'{"version":1,"attempt":1,"seq":0,"checkpoints":["1-%s"]}' % (b"9" * 5000), "checkpoint"),
+    ],
+)
+def test_a_bad_message_is_refused_by_the_name_of_its_field(body: bytes, field: str) -> None:
+    with pytest.raises(ProtocolError, match=field):
+        ResultsRequest.from_bytes(body)
+
+
+def test_a_result_nested_beyond_reason_is_refused() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(2000):
+        deep = {"a": deep}
+    with pytest.raises(ProtocolError, match="deep"):
+        numbers.decode({"metrics": deep})
+
+
+def test_parameters_become_variables_and_collisions_are_found() -> None:
+    config = {"optim": {"lr": 0.1}, "batch-size": 8}
+    flat = environment.flatten(config)
+    assert [environment.param_variable(name) for name in flat] == [
+        "TUNE_PARAM_OPTIM_LR",
+        "TUNE_PARAM_BATCH_SIZE",
+    ]
+    assert environment.collisions(["a-b", "c", "a.b"]) == [("a-b", "a.b")]
