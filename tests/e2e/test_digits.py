@@ -69,7 +69,7 @@ def test_exit_code_0_after_sigterm_is_a_preemption_and_no_success(stage: Stage) 
             PATIENCE,
             lambda: stage.explain("succeeded"),
         )
-        watching.terminate()
+        watching.kill()
         phases = (watching.stdout.read() if watching.stdout else "").split()
     assert phases[-1] == "Succeeded"
     assert (row["state"], row["disruptions"], row.get("failures", 0)) == ("Running", 1, 0)
@@ -79,19 +79,19 @@ def test_exit_code_0_after_sigterm_is_a_preemption_and_no_success(stage: Stage) 
 
 def test_a_killed_trainer_comes_back_at_its_last_periodic_checkpoint(stage: Stage) -> None:
     stage.apply("killed", **slow(13, 0.3))
+    pod = stage.pod("killed", "00000")
     stage.reaches("killed", 7)
-    stage.sigkill(NAMESPACE, stage.pod("killed", "00000"), "trainer")
+    stage.sigkill(NAMESPACE, pod, "trainer")
     stage.condition("killed", "Complete")
     row = stage.row("killed")
     assert (row["failures"], row.get("disruptions", 0), row["attempt"]) == (1, 0, 2)
     assert (row["lastInterruption"]["row"], row["lastInterruption"]["exitCode"]) == (16, 137)
-    assert stage.get("killed")["status"]["lostIterations"] >= 1
-    uid = stage.get("killed")["metadata"]["uid"]
-    assert [(ref.attempt, ref.iteration) for ref in stage.committed("killed", uid)] == [
-        (1, 5),
-        (2, 10),
-        (2, 13),
-    ]
+    obj = stage.get("killed")
+    committed = stage.committed("killed", obj["metadata"]["uid"])
+    last = max(ref.iteration for ref in committed if ref.attempt == 1)
+    assert last % 5 == 0, "nothing was saved at the kill itself"
+    assert obj["status"]["lostIterations"] == row["lastInterruption"]["iteration"] - last
+    assert min(ref.iteration for ref in committed if ref.attempt == 2) > last
 
 
 def test_sigkill_of_the_operator_changes_nothing(stage: Stage) -> None:

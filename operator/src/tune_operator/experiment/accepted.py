@@ -18,7 +18,8 @@ from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.observation import Experiment
-from tune_operator.tuning import search
+from tune_operator.tuning import schedulers, search
+from tune_operator.tuning.engine import Engine
 from tune_operator.tuning.errors import SearchSpaceError
 from tune_trainer.protocol import environment
 
@@ -36,10 +37,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A specification that can run, with its searcher."""
+    """A specification that can run, with what decides about its trials."""
 
     experiment: Experiment
     searcher: search.Searcher
+    engine: Engine
 
     @property
     def total(self) -> int:
@@ -92,7 +94,9 @@ def accept(experiment: Experiment, raw_spec: Mapping[str, Any]) -> Accepted:
             f"spec.search.space: {first!r} and {second!r} would share the variable "
             f"{environment.param_variable(first)}: rename one",
         )
-    return Accepted(experiment, searcher)
+    section = experiment.spec.scheduler.model_dump(by_alias=True, exclude_none=True)
+    scheduler = schedulers.build(section, metric=objective.metric, mode=objective.mode)
+    return Accepted(experiment, searcher, Engine(searcher, scheduler))
 
 
 def seed_of(experiment: Experiment) -> int:

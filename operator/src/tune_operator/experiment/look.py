@@ -50,6 +50,7 @@ class Looker:
             total=accepted.total,
             may_start=may_start,
             progress=dict(run.progress),
+            choose_next=accepted.engine.choose_next,
         )
         wanted = needs_store(observation)
         read = await asyncio.gather(*(self._ending(run, *key) for key in wanted))

@@ -7,7 +7,7 @@ an attempt that was replaced is deaf and dumb from the moment the status says so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tune_operator.experiment.run import Key, Run
@@ -27,6 +27,7 @@ from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
     CompleteRequest,
     CompleteResponse,
+    Directive,
     ResultsRequest,
     ResultsResponse,
     SessionRequest,
@@ -64,19 +65,20 @@ class Reports:
         return _session(run, trial)
 
     async def results(self, pod: PodIdentity, request: ResultsRequest) -> ResultsResponse:
-        """Take in results once per sequence number. Only Continue is ever answered here."""
+        """Take in results once per sequence number. Only Continue is answered before durability."""
         view = await self._view(pod)
         run = self._run(view)
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
         news = _advance(run, known, request.results, request.checkpoints)
-        fresh = sum(result.seq > known.seq for result in request.results)
-        self.metrics.results_received.inc(fresh)
-        self.metrics.results_duplicate.inc(len(request.results) - fresh)
+        fresh = [result for result in request.results if result.seq > known.seq]
+        self.metrics.results_received.inc(len(fresh))
+        self.metrics.results_duplicate.inc(len(request.results) - len(fresh))
+        directive = _decide(run, trial.name, fresh)
         if news != known:
             run.progress[trial.name] = news
             self.wake(run.key)
-        return ResultsResponse(received=news.seq, durable=trial.seq)
+        return ResultsResponse(received=news.seq, durable=trial.seq, directive=directive)
 
     async def complete(self, pod: PodIdentity, request: CompleteRequest) -> CompleteResponse:
         """The attempt ended by itself: see that its record is stored, then settle it."""
@@ -134,6 +136,14 @@ class Reports:
         if trial.pod_uid == "":
             raise NotBound("the attempt is not bound to this Pod yet: ask for a session first")
         return trial
+
+
+def _decide(run: Run, trial: str, results: Sequence[Result]) -> Directive:
+    """What the scheduler makes of the results, in their order."""
+    if run.accepted is not None:
+        for result in results:
+            run.accepted.engine.on_result(trial, result.metrics)
+    return Directive.CONTINUE
 
 
 def _advance(

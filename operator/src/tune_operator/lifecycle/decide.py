@@ -160,20 +160,28 @@ class _Step:
             self._put(_left(trial))
 
     def start(self) -> None:
-        """Give free places to interrupted trials first, then to new ones, in order."""
+        """Fill free places with interrupted trials and new ones, as the scheduler chooses."""
         free = self.spec.max_concurrent_trials - len(self._open())
-        for trial in self.trials:
-            if trial.finished or trial.open:
-                continue
-            ready = self._ready_at(trial)
-            if ready > self.o.now:
-                self._look_again(ready)
-            elif free > 0:
-                free -= 1
-                self._begin(trial)
-        for index in range(len(self.trials), min(self.o.total, len(self.trials) + max(free, 0))):
-            self.trials.append(TrialState(trial_name(index), started=self.o.now))
-            self._begin(self.trials[index])
+        waiting = {trial.name: trial for trial in self.trials if self._startable(trial)}
+        while free > 0:
+            new = TrialState(trial_name(len(self.trials)), started=self.o.now)
+            fresh = [new.name] if len(self.trials) < self.o.total else []
+            name = self.o.choose_next([*waiting, *fresh])
+            if name is None:
+                return
+            if name == new.name:
+                self.trials.append(new)
+            self._begin(waiting.pop(name, new))
+            free -= 1
+
+    def _startable(self, trial: TrialState) -> bool:
+        """Interrupted, and its pause is over."""
+        if trial.finished or trial.open:
+            return False
+        ready = self._ready_at(trial)
+        if ready > self.o.now:
+            self._look_again(ready)
+        return ready <= self.o.now
 
     def _ready_at(self, trial: TrialState) -> datetime:
         if trial.interruption is None:

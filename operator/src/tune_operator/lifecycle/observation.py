@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -64,9 +64,16 @@ class Progress:
     completed: bool = False
 
 
+def in_order(names: Collection[str]) -> str | None:
+    """The first by name, which is the order in which trials are made."""
+    return min(names, default=None)
+
+
 @dataclass(frozen=True)
 class Observation:
     """``may_start``: accepted, finalizer observed, run held, store answering.
+
+    ``choose_next`` is the scheduler's say in which of the trials that could start does.
 
     ``exits`` and ``committed`` hold what was read for the attempts `needs_store` named;
     ``silent_since`` says since when a trainer is known to be terminal.
@@ -82,6 +89,7 @@ class Observation:
     exits: Mapping[AttemptKey, ExitKnowledge] = field(default_factory=dict)
     committed: Mapping[str, tuple[CheckpointRef, ...]] = field(default_factory=dict)
     silent_since: Mapping[AttemptKey, datetime] = field(default_factory=dict)
+    choose_next: Callable[[Collection[str]], str | None] = in_order
 
     def pod_of(self, trial: TrialState) -> PodView | None:
         """The Pod of the trial's current attempt: the bound one, or the only one if none is.

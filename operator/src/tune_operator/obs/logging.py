@@ -78,6 +78,8 @@ def configure(level: str, style: str, stream: TextIO | None = None) -> None:
     number = logging.getLevelNamesMapping()[level]
     root.setLevel(max(number, logging.INFO))
     logging.getLogger("tune_operator").setLevel(number)
+    # Kopf writes a line for every event of every experiment.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 
 
 def _time(record: logging.LogRecord) -> str:
