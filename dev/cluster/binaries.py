@@ -4,18 +4,16 @@ A cache entry is named by a hash of what goes in: go.mod, go.sum, packages, flag
 by the version of Go, whose update on a machine is no reason to build for ten minutes.
 """
 
-import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from . import golang
+from .commands import Commands
 from .console import Console, Step
-from .errors import ClusterError
 from .locks import locked
 from .paths import HERE
 
@@ -84,77 +82,67 @@ GROUPS: dict[str, tuple[Group, ...]] = {
 }
 
 
-def entry(cache: Path, group: Group) -> Path:
-    """The folder of a group's programs in the cache."""
-    return cache / "bin" / f"{group.name}-{group.key()}"
+class Binaries:
+    """The programs in the cache folder `bin`."""
+
+    def __init__(self, cache: Path, commands: Commands, console: Console) -> None:
+        self._cache = cache
+        self._commands = commands
+        self._console = console
+
+    def ensure(self, groups: Sequence[Group]) -> dict[str, Path]:
+        """Build what is not in the cache; returns program name to path.
+
+        Raises:
+            ClusterError: a build failed; names its log.
+            Missing: there is no Go and it cannot be installed.
+        """
+        programs: dict[str, Path] = {}
+        for group in groups:
+            folder = self._cache / "bin" / f"{group.name}-{group.key()}"
+            if not folder.exists():
+                with locked(folder.with_suffix(".lock")):
+                    if not folder.exists():
+                        self._build(group, folder)
+            programs.update({program: folder / program for program in group.programs})
+        return programs
+
+    def _build(self, group: Group, folder: Path) -> None:
+        go = golang.find_go(self._cache, self._console)
+        log = self._cache / "logs" / f"build-{group.name}.log"
+        log.unlink(missing_ok=True)
+        partial = folder.with_suffix(".new")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with self._console.step(f"build {' '.join(group.programs)}") as step:
+            step.progress = "downloading modules"
+            listing = [go, "list", "-mod=readonly", "-deps", *sorted(group.programs.values())]
+            environment = golang.environment()
+            answer = self._commands.run(listing, log, environment=environment, folder=group.folder)
+            progress = Progress(step, total=len(answer.split()))
+            for program, package in group.programs.items():
+                target = str(partial / program)
+                command = [go, "build", "-v", *group.flags(), "-o", target, package]
+                self._commands.watch(
+                    command, log, progress.line, environment=environment, folder=group.folder
+                )
+            step.progress = ""
+        # Atomic: an entry that exists is complete, whenever this process is killed.
+        partial.replace(folder)
 
 
-def ensure(cache: Path, groups: Sequence[Group], console: Console) -> dict[str, Path]:
-    """Build what is not in the cache; returns program name to path.
+class Progress:
+    """Counts the packages that `go build -v` names as it compiles them."""
 
-    Raises:
-        ClusterError: a build failed; names its log.
-        Missing: there is no Go and it cannot be installed.
-    """
-    programs: dict[str, Path] = {}
-    for group in groups:
-        folder = entry(cache, group)
-        if not folder.exists():
-            with locked(
-                folder.with_suffix(".lock"),
-                lambda name=group.name: console.say(f"      another run builds {name}; waiting"),  # type: ignore[misc]
-            ):
-                if not folder.exists():
-                    _build(cache, group, folder, console)
-        programs.update({program: folder / program for program in group.programs})
-    return programs
+    def __init__(self, step: Step, total: int) -> None:
+        self._step = step
+        self._total = total
+        self._compiled = 0
 
-
-def _build(cache: Path, group: Group, folder: Path, console: Console) -> None:
-    go = golang.find_go(cache, console)
-    log = cache / "logs" / f"build-{group.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
-    partial = folder.with_suffix(".new")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with console.step(f"build {' '.join(group.programs)}") as step:
-        step.progress = "downloading modules"
-        packages = sorted(group.programs.values())
-        total = len(golang.run(go, ["list", "-mod=readonly", "-deps", *packages], group.folder, log).split())
-        for program, package in group.programs.items():
-            command = [go, "build", "-v", *group.flags(), "-o", str(partial / program), package]
-            _compile(command, group, total, step, log)
-        step.progress = ""
-    # Atomic: an entry that exists is complete, whenever this process is killed.
-    os.rename(partial, folder)  # noqa: PTH104 - Path.rename says the same less plainly
-
-
-def _compile(command: list[str], group: Group, total: int, step: Step, log: Path) -> None:
-    """Run one `go build -v`, which names each package it has compiled."""
-    process = subprocess.Popen(
-        command,
-        cwd=group.folder,
-        env=golang.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None  # noqa: S101 - it is a pipe
-    compiled = 0
-    try:
-        with log.open("a") as output:
-            for line in process.stderr:
-                output.write(line)
-                compiled += 1
-                step.progress = f"{compiled} of at most {total} packages compiled"
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if code != 0:
-        raise ClusterError(f"go build of {group.name} failed", log=log)
+    def line(self, _line: str) -> None:
+        """One more package; those in Go's own cache are not named."""
+        self._compiled += 1
+        self._step.progress = f"{self._compiled} of at most {self._total} packages"
 
 
 def link(programs: dict[str, Path], folder: Path) -> None:

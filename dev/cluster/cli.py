@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from . import binaries, description, machine, teardown
+from . import description, machine, teardown
+from .binaries import GROUPS, Binaries
 from .commands import Commands
 from .console import Console
 from .errors import ClusterError, Missing
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     build = command("build", "build the programs only", named=False)
     build.add_argument("--nodes", choices=FLAVOURS, default="real", help="kind of nodes")
     command("images", "build and import the images whose files changed")
-    command("env", "print lines for a shell: eval \"$(python3 dev/cluster env)\"")
+    command("env", 'print lines for a shell: eval "$(python3 dev/cluster env)"')
     command("kubeconfig", "print the path of the kubeconfig")
     command("describe", "print cluster.json")
     command("logs", "print the paths of the servers' logs")
@@ -79,7 +80,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
             return
         case "build":
             machine.require_linux()
-            binaries.ensure(cache, binaries.GROUPS[options.nodes], console)
+            Binaries(cache, Commands(), console).ensure(GROUPS[options.nodes])
             return
     paths = ClusterPaths.of(options.name, cache)
     job = Job(cache, paths, Commands(), console)

@@ -5,14 +5,16 @@ Two threads run programs (Go builds and images); when one fails, the other must 
 
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .errors import ClusterError
 
 
 class Cancelled(ClusterError):
-    """The other thread failed; its error is the one to show."""
+    """Another thread failed; its error is the one to show."""
 
 
 class Commands:
@@ -29,6 +31,7 @@ class Commands:
         log: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         stdin: int = subprocess.DEVNULL,
     ) -> str:
         """Run a program; returns its standard output, which also goes to the log.
@@ -37,40 +40,78 @@ class Commands:
             ClusterError: it failed; names the log.
             Cancelled: `cancel` was called.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as output:
-            process = self._start(command, output.fileno(), environment, stdin)
-            try:
-                answer, _ = process.communicate()
-            finally:
-                self._end(process)
-            output.write(answer)
-        if self._cancelled:
-            raise Cancelled("stopped because another step failed")
-        if process.returncode != 0:
-            raise ClusterError(f"{' '.join(command[:4])} ... failed", log=log)
-        return answer
+        lines: list[str] = []
+        with self._started(command, log, environment, folder, stdin, subprocess.PIPE) as (
+            pipe,
+            out,
+        ):
+            for line in pipe:
+                lines.append(line)
+                out.write(line)
+        return "".join(lines)
 
-    def _start(
+    def watch(
         self,
         command: Sequence[str],
-        errors: int,
+        log: Path,
+        on_line: Callable[[str], None],
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Run a program that reports its progress in lines on standard error.
+
+        Raises:
+            ClusterError, Cancelled: as `run`.
+        """
+        with self._started(command, log, environment, folder, subprocess.DEVNULL, None) as (
+            pipe,
+            out,
+        ):
+            for line in pipe:
+                on_line(line)
+                out.write(line)
+
+    @contextmanager
+    def _started(
+        self,
+        command: Sequence[str],
+        log: Path,
         environment: Mapping[str, str] | None,
+        folder: Path | None,
         stdin: int,
-    ) -> "subprocess.Popen[str]":
-        with self._lock:
-            if self._cancelled:
-                raise Cancelled("stopped because another step failed")
-            process = subprocess.Popen(
-                command,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=environment,
-            )
-            self._running.add(process)
-            return process
+        stdout: int | None,
+    ) -> Iterator[tuple[IO[str], IO[str]]]:
+        """Run the program around the block that reads its pipe: stdout, or stderr if None."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as output:
+            with self._lock:
+                self._check()
+                process = subprocess.Popen(
+                    command,
+                    stdin=stdin,
+                    stdout=subprocess.DEVNULL if stdout is None else stdout,
+                    stderr=subprocess.PIPE if stdout is None else output,
+                    text=True,
+                    env=environment,
+                    cwd=folder,
+                )
+                self._running.add(process)
+            pipe = process.stderr if stdout is None else process.stdout
+            assert pipe is not None  # noqa: S101 - one of the two is a pipe
+            try:
+                yield pipe, output
+                process.wait()
+            finally:
+                self._end(process)
+                pipe.close()
+        self._check()
+        if process.returncode != 0:
+            raise ClusterError(f"{' '.join(command[:4])} ... failed", log=log)
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise Cancelled("stopped because another step failed")
 
     def _end(self, process: "subprocess.Popen[str]") -> None:
         if process.poll() is None:

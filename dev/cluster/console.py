@@ -24,7 +24,11 @@ class Step:
 
     def describe(self) -> str:
         elapsed = f"{time.monotonic() - self.started:.0f}s"
-        return f"{self.name} ({self.progress}, {elapsed})" if self.progress else f"{self.name} ({elapsed})"
+        return (
+            f"{self.name} ({self.progress}, {elapsed})"
+            if self.progress
+            else f"{self.name} ({elapsed})"
+        )
 
 
 class Console:

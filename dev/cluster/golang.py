@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .console import Console
-from .errors import ClusterError, Missing
+from .errors import Missing
 from .locks import locked
 
 # The highest `go` line of dev/cluster/go/*/go.mod.
@@ -73,24 +73,3 @@ def environment() -> dict[str, str]:
     """The environment of a build: the user's proxy and cache settings, our way of building."""
     ours = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
     return {**os.environ, **ours}
-
-
-def run(go: str, arguments: list[str], folder: Path, log: Path) -> str:
-    """Run go in a module's folder and return what it printed.
-
-    Raises:
-        ClusterError: it failed; the log has the reason.
-    """
-    with log.open("ab") as errors:
-        done = subprocess.run(
-            [go, *arguments],
-            cwd=folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise ClusterError(f"go {arguments[0]} failed in {folder.name}", log=log)
-    return done.stdout

@@ -10,7 +10,8 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from . import binaries, debian, hostpip, images
+from . import debian, hostpip, images
+from .binaries import MINIO, Binaries
 from .commands import Commands
 from .console import Console
 from .errors import ClusterError
@@ -29,6 +30,7 @@ class ImageBuilder:
         self._folder = cache / "images"
         self._commands = commands
         self._console = console
+        self._binaries = Binaries(cache, commands, console)
         self.layout = Layout(self._folder / "oci")
 
     def ensure(self, wanted: list[Image]) -> dict[str, str]:
@@ -79,7 +81,9 @@ class ImageBuilder:
         command = ["buildah", *options, "--storage-driver=overlay", *arguments]
         return self._commands.run(command, log, environment={**os.environ, **TOOLS})
 
-    def _build(self, image: Image, reference: str, base: str | None, context: Path, log: Path) -> None:
+    def _build(
+        self, image: Image, reference: str, base: str | None, context: Path, log: Path
+    ) -> None:
         arguments = ["build", "--isolation=chroot", "--network=host", "--layers", "--pull-never"]
         if base:
             self._have_in_storage(base, log)
@@ -112,7 +116,7 @@ class ImageBuilder:
         elif image is images.PAUSE:
             write_rootfs(target, {"bin/busybox": Path("/bin/busybox")})
         else:
-            programs = binaries.ensure(self._cache, [binaries.MINIO], self._console)
+            programs = self._binaries.ensure([MINIO])
             write_rootfs(target, {"usr/bin/minio": programs["minio"]})
 
 
@@ -129,7 +133,13 @@ def _tag(reference: str) -> str:
 def write_rootfs(target: Path, programs: dict[str, Path]) -> None:
     """A file system of static programs, with /tmp and /data for any user; always the same bytes."""
     with tarfile.open(target, "w") as archive:
-        for folder, mode in (("bin", 0o755), ("usr", 0o755), ("usr/bin", 0o755), ("tmp", 0o1777), ("data", 0o1777)):
+        for folder, mode in (
+            ("bin", 0o755),
+            ("usr", 0o755),
+            ("usr/bin", 0o755),
+            ("tmp", 0o1777),
+            ("data", 0o1777),
+        ):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             archive.addfile(entry)

@@ -39,7 +39,10 @@ class Kubectl:
             ClusterError: the API server refuses them.
         """
         body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-        if self.try_run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=body) is None:
+        if (
+            self.try_run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=body)
+            is None
+        ):
             raise ClusterError("kubectl apply failed", log=self._paths.logs / "kubectl.log")
 
     def wait(self, what: str, expected: str, *arguments: str, seconds: float = 60) -> None:

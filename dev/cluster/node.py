@@ -134,7 +134,9 @@ def write_config(paths: ClusterPaths, plan: Plan) -> None:
     write_atomically(paths.config / "containerd.toml", containerd_config(paths))
     cni = json.dumps(cni_config(paths, plan), indent=2)
     write_atomically(paths.config / "cni" / "10-tune.conflist", cni)
-    write_atomically(paths.config / "kubelet.json", json.dumps(kubelet_config(paths, plan), indent=2))
+    write_atomically(
+        paths.config / "kubelet.json", json.dumps(kubelet_config(paths, plan), indent=2)
+    )
     write_atomically(paths.config / "Corefile", corefile(paths, plan))
     write_atomically(paths.config / "resolv.conf", f"nameserver {plan.host}\n")
 

@@ -81,4 +81,3 @@ def answers(paths: ClusterPaths) -> bool:
     except ClusterError:
         return False
     return True
-

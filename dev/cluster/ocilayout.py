@@ -60,7 +60,10 @@ class Layout:
             for digest in wanted.keys() - set(present):
                 archive.add(self.blob(digest), f"blobs/{digest.replace(':', '/')}")
             index = {"schemaVersion": 2, "manifests": chosen}
-            for name, value in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
+            for name, value in (
+                ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+                ("index.json", index),
+            ):
                 content = json.dumps(value).encode()
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)

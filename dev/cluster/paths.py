@@ -41,9 +41,7 @@ class ClusterPaths:
             Missing: the name is not usable, or the folder's path is too long for a socket.
         """
         if not NAME.fullmatch(name):
-            raise Missing(
-                f"--name {name!r}: use at most 20 lower-case letters, digits and hyphens"
-            )
+            raise Missing(f"--name {name!r}: use at most 20 lower-case letters, digits and hyphens")
         paths = cls((root or cache_root()) / "clusters" / name)
         if len(str(paths.containerd_socket)) > LONGEST_SOCKET:
             raise Missing(f"{paths.root} is too long for a Unix socket; set TUNE_CACHE_DIR")

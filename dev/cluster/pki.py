@@ -78,7 +78,13 @@ def ensure(paths: ClusterPaths, plan: Plan) -> None:
         return
     write_atomically(paths.config / "kubeadm-users.yaml", text)
     for file, (user, group) in wanted.items():
-        command = [kubeadm, "kubeconfig", "user", "--config", str(paths.config / "kubeadm-users.yaml")]
+        command = [
+            kubeadm,
+            "kubeconfig",
+            "user",
+            "--config",
+            str(paths.config / "kubeadm-users.yaml"),
+        ]
         content = _run([*command, "--client-name", user, *(["--org", group] if group else [])], log)
         write_atomically(file, content, mode=0o600)
     write_atomically(paths.kubeconfig, (paths.config / "admin.kubeconfig").read_text(), mode=0o600)

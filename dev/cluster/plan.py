@@ -92,7 +92,10 @@ class Plan:
         """All networks a real cluster claims on this host."""
         if not self.real:
             return []
-        return [IPv4Network(f"{self.host}/30", strict=False), *map(IPv4Network, (self.pods, self.services))]
+        return [
+            IPv4Network(f"{self.host}/30", strict=False),
+            *map(IPv4Network, (self.pods, self.services)),
+        ]
 
     @property
     def namespace(self) -> str:
@@ -142,7 +145,7 @@ def _choose(name: str, flavour: str, others: list[Plan], old: Plan | None) -> Pl
     password = old.minio_password if old else secrets.token_hex(20)
     if flavour == "kwok":
         taken = {port for other in others if not other.real for port in other.ports.values()}
-        chosen = ports.choose(PORT_NAMES, taken)
+        chosen = ports.choose(PORT_NAMES, taken, ports.is_free)
         return Plan(name, flavour, chosen, user, password)
     slots = {other.slot for other in others}
     in_use = routes(Path("/proc/net/route").read_text())

@@ -22,7 +22,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(
-    names: Sequence[str], taken: Collection[int], free: Callable[[int], bool] = is_free
+    names: Sequence[str], taken: Collection[int], free: Callable[[int], bool]
 ) -> dict[str, int]:
     """One port per name out of the first block in which all are free and none is taken.
 

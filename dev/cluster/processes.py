@@ -89,7 +89,6 @@ class Processes:
     def __init__(self, run: Path, logs: Path) -> None:
         self._run = run
         self._logs = logs
-        self.started: list[str] = []
 
     def pid_file(self, name: str) -> Path:
         return self._run / f"{name}.pid"
@@ -120,17 +119,17 @@ class Processes:
 
     def _start(self, component: Component) -> None:
         launcher = [sys.executable, "-I", "-S", str(HERE / "launch.py")]
+        pid_file = str(self.pid_file(component.name))
         with self.log(component.name).open("ab") as log:
-            subprocess.Popen(
-                [*launcher, str(self.pid_file(component.name)), component.digest(), *component.command],
+            subprocess.run(
+                [*launcher, pid_file, component.digest(), *component.command],
                 env={"PATH": os.environ.get("PATH", os.defpath), **component.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._run,
-                start_new_session=True,  # Ctrl-C is for the tool, which decides what to stop
+                check=False,  # wait() notices a server that did not start
             )
-        self.started.append(component.name)
 
     def wait(self, component: Component, seconds: float) -> None:
         """Wait until the component answers.
@@ -140,13 +139,16 @@ class Processes:
         """
         deadline = time.monotonic() + seconds
         log = self.log(component.name)
-        while not component.ready():
-            process = Process.read(self.pid_file(component.name))
-            if process and not process.alive():
+        while True:
+            # First: what answers could be another server that has the port.
+            if self.running(component.name) is None:
                 raise ClusterError(f"{component.name} ended: {last_line(log)}", log=log)
+            if component.ready():
+                return
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{component.name} gave no answer for {seconds:.0f} s: {last_line(log)}", log=log
+                    f"{component.name} gave no answer for {seconds:.0f} s: {last_line(log)}",
+                    log=log,
                 )
             time.sleep(POLL_SECONDS)
 

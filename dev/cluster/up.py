@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import (
-    binaries,
     cgroups,
     controlplane,
     description,
@@ -24,7 +23,8 @@ from . import (
     plan,
     teardown,
 )
-from .commands import Commands
+from .binaries import GROUPS, Binaries, link
+from .commands import Cancelled, Commands
 from .console import Console
 from .imagebuild import ImageBuilder
 from .kubectl import Kubectl
@@ -46,13 +46,16 @@ class Job:
     console: Console
 
     @property
+    def binaries(self) -> Binaries:
+        return Binaries(self.cache, self.commands, self.console)
+
+    @property
     def processes(self) -> Processes:
         return Processes(self.paths.run, self.paths.logs)
 
     @property
     def kubectl(self) -> Kubectl:
         return Kubectl(self.paths)
-
 
 
 def up(job: Job, flavour: str, count: int) -> None:
@@ -83,11 +86,11 @@ def load_images(job: Job) -> None:
     with locked(job.paths.lock):
         ready = threading.Event()
         ready.set()
-        _load_images_when(job, ready)
+        _load_images(job, ready)
 
 
 def _up_kwok(job: Job, count: int) -> None:
-    chosen = _prepare(job, "kwok", binaries.ensure(job.cache, binaries.GROUPS["kwok"], job.console))
+    chosen = _prepare(job, "kwok", job.binaries.ensure(GROUPS["kwok"]))
     _start_control_plane(job, chosen)
     fake_kubelet = kwok.component(job.paths, chosen)
     if not job.processes.current(fake_kubelet):
@@ -106,7 +109,7 @@ def _up_real(job: Job) -> None:
         runtime_ready = threading.Event()
         loading = thread.submit(_load_images_when, job, runtime_ready)
         try:
-            programs = binaries.ensure(job.cache, binaries.GROUPS["real"], job.console)
+            programs = job.binaries.ensure(GROUPS["real"])
             chosen = _prepare(job, "real", programs)
             with job.console.step("network and cgroup"):
                 network.ensure(chosen)
@@ -119,15 +122,25 @@ def _up_real(job: Job) -> None:
             _start_node(job, chosen)
             with job.console.step("images in place"):
                 loading.result()
-        except BaseException:
+        except BaseException as error:
             job.commands.cancel()  # or leaving the block would wait for the images
             runtime_ready.set()
+            if isinstance(error, Cancelled):
+                loading.result()  # the images failed first: theirs is the error to show
             raise
     description.write(job.paths, chosen)
 
 
 def _load_images_when(job: Job, runtime_ready: threading.Event) -> None:
-    """Make the images, and import them once containerd runs."""
+    """Make the images, and import them once containerd runs. A failure stops the other thread."""
+    try:
+        _load_images(job, runtime_ready)
+    except BaseException:
+        job.commands.cancel()
+        raise
+
+
+def _load_images(job: Job, runtime_ready: threading.Event) -> None:
     builder = ImageBuilder(job.cache, job.commands, job.console)
     wanted = images.buildable()
     references = builder.ensure(wanted)
@@ -141,7 +154,7 @@ def _prepare(job: Job, flavour: str, programs: dict[str, Path]) -> Plan:
     running = [name for name in job.processes.names() if job.processes.running(name)]
     chosen = plan.ensure(job.paths, flavour, running)
     job.paths.make()
-    binaries.link(programs, job.paths.bin)
+    link(programs, job.paths.bin)
     with job.console.step("certificates and kubeconfigs"):
         pki.ensure(job.paths, chosen)
     return chosen
