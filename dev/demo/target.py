@@ -70,7 +70,7 @@ class OwnCluster:
 
     def farewell(self) -> list[str]:
         return [
-            f"export KUBECONFIG={self._shell.environment['KUBECONFIG']}",
+            f'eval "$(python3 dev/cluster env --name {self.NAME})"    # kubectl, helm, kubeconfig',
             f"make cluster-down NAME={self.NAME}    # removes the cluster and everything in it",
         ]
 
