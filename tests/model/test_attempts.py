@@ -1,0 +1,43 @@
+"""The protocol of attempts under every fault we know, as Hypothesis finds them.
+
+A failing example reads as a list of (what happens, pick): replay it with the methods of `Play`.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from tests.model.histories import ACTIONS, random_history
+from tests.model.play import Play
+
+WEIGHTED = [name for name, weight in ACTIONS.items() for _ in range(weight)]
+
+
+class Attempts(RuleBasedStateMachine):
+    """Any sequence of actions; every write is judged by the history as it happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.play = Play()
+        self.deleted = False
+
+    @rule(name=st.sampled_from(WEIGHTED), pick=st.integers(0, 2**16 - 1))
+    def happens(self, name: str, pick: int) -> None:
+        self.deleted = pick % 2 == 0
+        getattr(self.play, name)(pick)
+
+    def teardown(self) -> None:
+        self.play.come_to_an_end(deleted=self.deleted)
+
+
+TestAttempts = Attempts.TestCase
+TestAttempts.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def test_long_histories() -> None:
+    """Longer than Hypothesis likes, and always the same ones."""
+    begun = 0
+    for seed in range(100):
+        play = random_history(seed)
+        begun += len(play.history.intents)
+    assert begun > 200, "the histories are too tame to show anything"
