@@ -11,6 +11,8 @@ import logging
 import signal
 import threading
 import uuid
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import urlsplit
 
 from tune_operator import handlers
@@ -58,6 +60,9 @@ BEAT_SECONDS = 10.0
 
 DRAIN_SECONDS = 10.0
 """What the workers get to finish what is due when the process stops."""
+
+SERVICE_SECONDS = 20.0
+"""What all that serves experiments gets to stop in order; less than the Pod's grace period."""
 
 
 async def run(settings: Settings) -> int:
@@ -120,39 +125,48 @@ class Operator:
         await observability.start()
         try:
             supervisor.start("heartbeat", self.heartbeat.run())
-            supervisor.start("events", self.recorder.run())
-            if await self._lead(stopping):
-                await self._serve(supervisor, stopping)
+            supervisor.start("events", self.recorder.run(), stop=self.recorder.close)
+            if await _done_before(stopping, self.leader.acquire()):
+                self.leading = True
+                self.metrics.leader.set(1)
+                supervisor.start("leader", self.leader.hold())
+                closing = asyncio.Event()
+                serving = self._serve(closing)
+                supervisor.start("service", serving, stop=closing.set, bound=SERVICE_SECONDS)
+                await supervisor.run(stopping)
         finally:
             await supervisor.stop()
             await self.leader.release()
             await observability.stop()
 
-    async def _lead(self, stopping: asyncio.Event) -> bool:
-        """Wait for the Lease; False when told to stop before it was ours."""
-        acquire = asyncio.ensure_future(self.leader.acquire())
-        stop = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({acquire, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not acquire.done():
-            acquire.cancel()
-            await asyncio.wait({acquire})
-            return False
-        acquire.result()
-        self.leading = True
-        self.metrics.leader.set(1)
-        return True
+    async def _serve(self, closing: asyncio.Event) -> None:
+        """What only the leader does, until ``closing``.
 
-    async def _serve(self, supervisor: Supervisor, stopping: asyncio.Event) -> None:
-        """What only the leader does. Losing the Lease ends the process: somebody else took over."""
+        Losing the Lease ends the process: by then somebody else has taken over.
+        """
         settings = self.settings
-        supervisor.start("leader", self.leader.hold())
-        ca = await serving_ca(self.kube, settings.namespace, settings.ca_secret)
-        certificate = ServingCertificate(ca, [urlsplit(settings.service_url).hostname or ""])
-        supervisor.start("certificate", certificate.run())
-        supervisor.start("pods", self.pods.run())
-        await self.pods.synced.wait()
-        reconciler = await self._reconciler(Session(settings.service_url, ca.certificate.decode()))
+        supervisor = Supervisor()
+        try:
+            ca = await serving_ca(self.kube, settings.namespace, settings.ca_secret)
+            certificate = ServingCertificate(ca, [urlsplit(settings.service_url).hostname or ""])
+            supervisor.start("certificate", certificate.run())
+            supervisor.start("pods", self.pods.run())
+            if not await _done_before(closing, self.pods.synced.wait()):
+                return
+            session = Session(settings.service_url, ca.certificate.decode())
+            await self._work(supervisor, closing, session, certificate)
+        finally:
+            await supervisor.stop()
+
+    async def _work(
+        self,
+        supervisor: Supervisor,
+        closing: asyncio.Event,
+        session: Session,
+        certificate: ServingCertificate,
+    ) -> None:
+        settings = self.settings
+        reconciler = await self._reconciler(session)
         server = ReportServer(
             Reports(self.kube, self.pods, reconciler.runs, self.queue.add, self.metrics),
             TokenAuthenticator(self.kube, TOKEN_AUDIENCE),
@@ -166,7 +180,7 @@ class Operator:
         try:
             if settings.pod_name:
                 await mark_leader_pod(self.kube, settings.namespace, settings.pod_name)
-            await supervisor.run(stopping)
+            await supervisor.run(closing)
         finally:
             await server.stop()
             await reconciler.close()
@@ -229,3 +243,16 @@ class Operator:
 
 def _older(age: float, limit: float) -> str | None:
     return f"{age:.0f} s old" if age > limit else None
+
+
+async def _done_before(event: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
+    """Whether ``work`` ended before ``event`` was set, else it is cancelled. Raises as it does."""
+    task, waiter = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+        return False
+    task.result()
+    return True

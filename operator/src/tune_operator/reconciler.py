@@ -22,6 +22,7 @@ from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Conflict, NotFound
 from tune_operator.kube.executor import Executor
+from tune_operator.kube.outcomes import Done
 from tune_operator.kube.resources import EXPERIMENTS
 from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.actions import (
@@ -83,14 +84,14 @@ class Reconciler:
             await self.writer.reload(run)
             self.queue.add(key)
         except Displaced as displaced:
-            logger.warning("left the run of %s/%s: %s", *key, displaced)
+            logger.warning("left the run: %s", displaced)
             run.claim, run.claimed = None, False
             self.queue.add(key, after=DISPLACED_SECONDS)
 
     async def close(self) -> None:
         """Give the stores' connections back."""
-        for uid in list(self.runs):
-            await self._forget(uid)
+        for uid, run in list(self.runs.items()):
+            await self._forget(run.key, uid)
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
@@ -108,7 +109,7 @@ class Reconciler:
         may_start = not idle and await self.gates.claim(run, accepted)
         observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
         decision = decide(observation)
-        self._log(run, decision)
+        self._log(decision)
         events = await self._write(run, observation, decision)
         actions = [*self._creates(run, accepted, decision), *decision.actions, *events]
         await self._act(run, actions)
@@ -203,9 +204,11 @@ class Reconciler:
             if pods and await self._exists(key, uid):
                 continue
             actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
-            await self.executor.run({}, actions)
-            self.seen[key].discard(uid)
-            await self._forget(uid)
+            outcomes = await self.executor.run({}, actions)
+            if not all(isinstance(outcome, Done) for outcome in outcomes):
+                self.queue.retry(key)
+                continue
+            await self._forget(key, uid)
 
     async def _exists(self, key: Key, uid: str) -> bool:
         try:
@@ -223,17 +226,20 @@ class Reconciler:
         run.refresh(obj)
         return run
 
-    async def _forget(self, uid: str) -> None:
+    async def _forget(self, key: Key, uid: str) -> None:
+        uids = self.seen.get(key, set())
+        uids.discard(uid)
+        if not uids:
+            self.seen.pop(key, None)
         run = self.runs.pop(uid, None)
         if run is not None and run.store is not None:
             await run.store.close()
 
-    def _log(self, run: Run, decision: Decision) -> None:
+    def _log(self, decision: Decision) -> None:
         for trial, verdict in decision.verdicts:
             if verdict.row not in _QUIET_ROWS:
                 logger.info(
-                    "%s/%s trial %s attempt %d: row %d %s %s %s",
-                    *run.key,
+                    "trial %s attempt %d: row %d %s %s %s",
                     trial.name,
                     trial.attempt,
                     verdict.row,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from tune_operator.experiment.run import Key
 from tune_operator.kube.errors import KubeError, TooManyRequests
+from tune_operator.obs.logging import context
 from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.workqueue import QueueClosed, WorkQueue
 
@@ -23,7 +24,7 @@ async def work(
         except QueueClosed:
             return
         try:
-            with metrics.reconcile_seconds.time():
+            with metrics.reconcile_seconds.time(), context(experiment="/".join(key)):
                 outcome = await _once(queue, key, reconcile)
             metrics.reconciles.labels(outcome).inc()
         finally:
@@ -39,12 +40,12 @@ async def _once(
         queue.add(key, after=error.retry_after)
         return "throttled"
     except KubeError as error:
-        logger.warning("%s/%s: %s; again later", *key, error)
+        logger.warning("%s; again later", error)
         queue.retry(key)
         return "retried"
     except Exception:
         # A defect in one experiment's path must not take the others down.
-        logger.exception("reconcile of %s/%s failed", *key)
+        logger.exception("reconcile failed")
         queue.retry(key)
         return "failed"
     queue.forget(key)

@@ -52,7 +52,7 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
             case Throttled(retry_after=seconds):
                 waits.append(seconds)
             case Failed(action=action, error=error):
-                logger.warning("%s/%s: %s failed: %s", *run.key, type(action).__name__, error)
+                logger.warning("%s failed: %s", type(action).__name__, error)
                 # A policy that says no says it again: as slow as a quota.
                 waits.append(QUOTA_SECONDS if isinstance(error, Forbidden) else RETRY_SECONDS)
             case _:
