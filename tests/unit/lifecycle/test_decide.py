@@ -13,6 +13,7 @@ from tests.unit.lifecycle.builders import (
     STOPPED,
     UNDECIDED,
     at,
+    condition,
     ended,
     experiment,
     idle,
@@ -416,6 +417,37 @@ class TestEnding:
         event = decision.actions[-1]
         assert isinstance(event, EmitEvent)
         assert "NoValidCheckpoint" in event.message
+
+
+NO_ROOM = condition("PodScheduled", "Unschedulable", status="False") | {"message": "0/3 nodes"}
+
+
+@pytest.mark.parametrize(
+    ("waits", "reason", "message"),
+    [
+        pytest.param(
+            pod(RUNNING, deleted=at(-31)),
+            "TerminationOverdue",
+            "trial 00000 attempt 1: Pod digits-abcde-00000-1 on node node-1 outlives its grace",
+            id="overdue",
+        ),
+        pytest.param(
+            pod(phase="Pending", node="", conditions=(NO_ROOM,)),
+            "TrialNotScheduled",
+            "trial 00000 attempt 1 waits for a node: 0/3 nodes",
+            id="unschedulable",
+        ),
+        pytest.param(pod(phase="Pending", node=""), "", "", id="not looked at yet"),
+        pytest.param(pod(RUNNING, deleted=at(-29)), "", "", id="terminating in time"),
+    ],
+)
+def test_people_are_told_what_only_they_can_change(
+    waits: PodView, reason: str, message: str
+) -> None:
+    said = [a for a in step(trial(0), pods=(waits,), total=1).actions if isinstance(a, EmitEvent)]
+    assert [(event.reason, event.message) for event in said] == (
+        [(reason, message)] if reason else []
+    )
 
 
 def test_a_record_stopped_that_nobody_ordered_is_a_failure() -> None:

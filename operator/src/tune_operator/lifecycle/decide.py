@@ -19,7 +19,12 @@ from tune_operator.lifecycle.actions import (
 )
 from tune_operator.lifecycle.budget import backoff
 from tune_operator.lifecycle.classify import Then, Verdict, classify
-from tune_operator.lifecycle.events import end_events, settle_events, start_events
+from tune_operator.lifecycle.events import (
+    end_events,
+    settle_events,
+    start_events,
+    waiting_events,
+)
 from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.observation import AttemptKey, Observation
 from tune_operator.lifecycle.pod_view import PodView
@@ -126,6 +131,7 @@ class _Step:
             verdict = classify(evidence)
             self.verdicts.append((trial, verdict))
             self._look_again(verdict.look_again)
+            self.events += waiting_events(trial, verdict)
             self._apply(trial, evidence, verdict)
 
     def _apply(self, trial: TrialState, evidence: Evidence, verdict: Verdict) -> None:

@@ -40,6 +40,20 @@ def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> lis
     return [EmitEvent(kind, reason, f"{text}: {detail}")]
 
 
+def waiting_events(trial: TrialState, verdict: Verdict) -> list[EmitEvent]:
+    """What keeps an attempt from going on and only people can change (rows 5 and 19).
+
+    The same words at every look: the recorder tells them once.
+    """
+    where = f"trial {trial.name} attempt {trial.attempt}"
+    if verdict.row == 5:
+        return [EmitEvent(WARNING, "TerminationOverdue", f"{where}: {verdict.message}")]
+    if verdict.row == 19 and verdict.reason != "Unscheduled":
+        text = f"{where} waits for a node: {verdict.message or verdict.reason}"
+        return [EmitEvent(NORMAL, "TrialNotScheduled", text)]
+    return []
+
+
 def start_events(before: TrialState, begun: TrialState) -> list[EmitEvent]:
     """A later attempt says where it goes on."""
     if before.attempt == 0:
