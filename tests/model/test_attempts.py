@@ -37,7 +37,7 @@ TestAttempts.settings = settings(max_examples=60, stateful_step_count=60, deadli
 def test_long_histories() -> None:
     """Longer than Hypothesis likes, and always the same ones."""
     begun = 0
-    for seed in range(100):
+    for seed in range(60):
         play = random_history(seed)
         begun += len(play.history.intents)
-    assert begun > 200, "the histories are too tame to show anything"
+    assert begun > 120, "the histories are too tame to show anything"

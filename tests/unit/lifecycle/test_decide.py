@@ -380,7 +380,7 @@ class TestEnding:
     def test_the_last_trial_ends_the_run(self) -> None:
         decision = step(trial(0), pods=(saved(),), exits={KEY: COMPLETED}, total=1)
         assert decision.state.ended == NOW
-        assert told(decision) == ["TrialTerminated", "ExperimentCompleted"]
+        assert told(decision) == ["ExperimentCompleted"]
 
     def test_a_run_whose_every_trial_errored_has_failed(self) -> None:
         broken = experiment(failure={"maxFailures": 0})

@@ -118,7 +118,7 @@ def states(draw: st.DrawFn) -> RunState:
 
 
 @given(states())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_was_written_is_read_again(state: RunState) -> None:
     look = replace(observation(), state=state)
     made = status.render(look, state, facts(), [], {})

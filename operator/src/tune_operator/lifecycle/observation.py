@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from tune_operator.api import constants
 from tune_operator.api.models import TuneExperimentSpec
@@ -96,13 +97,18 @@ class Observation:
 
         A bound Pod is known by its UID alone: labels may be edited, a UID may not.
         """
-        for pod in self.pods:
-            if trial.pod_uid:
-                if pod.uid == trial.pod_uid:
-                    return pod
-            elif (pod.trial, pod.attempt) == (trial.name, trial.attempt):
-                return pod
-        return None
+        if trial.pod_uid:
+            return self._by_uid.get(trial.pod_uid)
+        return self._by_attempt.get((trial.name, trial.attempt))
+
+    @cached_property
+    def _by_uid(self) -> dict[str, PodView]:
+        return {pod.uid: pod for pod in self.pods}
+
+    @cached_property
+    def _by_attempt(self) -> dict[AttemptKey, PodView]:
+        # Of several the first: they come in no order, and any will do.
+        return {(pod.trial, pod.attempt): pod for pod in reversed(self.pods)}
 
     def evidence(self, trial: TrialState) -> Evidence:
         """The input of the decision table for the trial's open attempt."""
