@@ -114,18 +114,20 @@ class Binaries:
         partial = folder.with_suffix(".new")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        packages = sorted(group.programs.values())
+        environment = golang.environment()
         with self._console.step(f"build {' '.join(group.programs)}") as step:
             step.progress = "downloading modules"
-            listing = [go, "list", "-mod=readonly", "-deps", *sorted(group.programs.values())]
-            environment = golang.environment()
+            listing = [go, "list", "-mod=readonly", "-deps", *packages]
             answer = self._commands.run(listing, log, environment=environment, folder=group.folder)
             progress = Progress(step, total=len(answer.split()))
-            for program, package in group.programs.items():
-                target = str(partial / program)
-                command = [go, "build", "-v", *group.flags(), "-o", target, package]
-                self._commands.watch(
-                    command, log, progress.line, environment=environment, folder=group.folder
-                )
+            # All in one: one program is linked while another is compiled. Several programs can
+            # only be named by their packages; a single one gets its name here.
+            target = partial if len(packages) > 1 else partial / next(iter(group.programs))
+            command = [go, "build", "-v", *group.flags(), "-o", str(target), *packages]
+            self._commands.watch(
+                command, log, progress.line, environment=environment, folder=group.folder
+            )
             step.progress = ""
         # Atomic: an entry that exists is complete, whenever this process is killed.
         partial.replace(folder)

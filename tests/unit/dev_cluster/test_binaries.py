@@ -24,6 +24,12 @@ def test_every_program_is_a_tool_of_its_module() -> None:
                 )
 
 
+def test_programs_built_together_are_named_by_their_packages() -> None:
+    for group in {group.name: group for groups in GROUPS.values() for group in groups}.values():
+        if len(group.programs) > 1:
+            assert all(package.endswith(f"/{name}") for name, package in group.programs.items())
+
+
 def test_all_kubernetes_modules_have_one_version() -> None:
     text = module_file("kubernetes")
     assert f"k8s.io/kubernetes {KUBERNETES_VERSION}" in text
