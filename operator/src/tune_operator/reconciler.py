@@ -108,6 +108,8 @@ class Reconciler:
             return
         may_start = not idle and await self.gates.claim(run, accepted)
         observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
+        if run.store is not None and run.storage.ok is False:
+            await self.gates.lose_store(run, run.storage)
         decision = decide(observation)
         self._log(decision)
         events = await self._write(run, observation, decision)

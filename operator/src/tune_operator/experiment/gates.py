@@ -20,7 +20,10 @@ from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle import pod
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.store.errors import StoreError
+from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.keys import trial_name
+
+CLAIMED = "the store takes our writes and the run is ours"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class Gates:
             accepted = replace(known, experiment=experiment)
             if dry_run and not run.acceptance.ok:
                 await self._dry_run(accepted)
-                run.acceptance = Finding(ok=True, reason="Valid")
+                run.acceptance = Finding(
+                    ok=True, reason="Valid", message="the specification can run"
+                )
         except Refused as refused:
             run.accepted, run.acceptance = None, refused.finding
             return None
@@ -89,24 +94,25 @@ class Gates:
         return True
 
     async def claim(self, run: Run, accepted: Accepted) -> bool:
-        """Hold the run: our claim landed and the status still shows our term."""
-        if not await self.open_store(run, accepted):
+        """Hold the run: our claim landed, the status shows our term, the store answers."""
+        if not await self.open_store(run, accepted) or run.store is None:
             return False
-        held = run.claim is not None and run.claimed
-        if held and run.claim is not None and run.durable.term == run.claim.term:
+        held = run.claimed and run.claim is not None and run.durable.term == run.claim.term
+        if held and run.storage.ok:
             return True
         try:
-            await self._open(run)
+            if held:
+                await next_term(run.store, run.keys, run.durable.term)  # any answer will do
+            else:
+                await self._open(run, run.store)
         except StoreError as error:
             await self.lose_store(run, problem(error).finding)
             return False
-        run.storage = Finding(ok=True, reason="Claimed")
+        run.storage = Finding(ok=True, reason="Claimed", message=CLAIMED)
         return True
 
-    async def _open(self, run: Run) -> None:
-        if run.store is None:
-            return
-        term = await next_term(run.store, run.keys, run.durable.term)
+    async def _open(self, run: Run, store: ObjectStore) -> None:
+        term = await next_term(store, run.keys, run.durable.term)
         # A term that was taken stays ours over retries until its claim landed.
         mine = run.claim is not None and not run.claimed and run.durable.term == run.claim.term
         if not mine or run.claim is None:
@@ -120,7 +126,7 @@ class Gates:
             status.update({"runID": run.uid, "journal": {"term": term}})
             await self.writer.write(run, status)
 
-        await open_run(run.store, run.keys, owner, run.claim, take)
+        await open_run(store, run.keys, owner, run.claim, take)
         run.claimed = True
 
     async def lose_store(self, run: Run, finding: Finding) -> None:

@@ -15,7 +15,6 @@ from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import NotFound
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.resources import PODS
-from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.evidence import ExitKnowledge, Unread
 from tune_operator.lifecycle.observation import Observation, needs_store
 from tune_operator.lifecycle.pod_view import PodView
@@ -94,8 +93,6 @@ class Looker:
             # Torn or foreign: whatever wrote it, it is no proof of completion.
             logger.warning("exit record of %s/%s: %s", trial, attempt, error)
             return None, ()
-        if not run.storage.ok:
-            run.storage = Finding(ok=True, reason="Answering")
         refs = (parse_manifest_key(key) for key in listed)
         return record, tuple(ref for ref in refs if ref is not None)
 

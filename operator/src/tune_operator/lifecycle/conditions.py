@@ -146,13 +146,13 @@ def _ready(findings: Findings, *, ended: bool) -> Condition | None:
         if finding.ok is False:
             return no("Ready", finding.reason, finding.message)
     if findings.accepted.ok and findings.storage.ok:
-        return yes("Ready", "AbleToRun")
+        return yes("Ready", "AbleToRun", "specification and storage are fine")
     return None
 
 
 def _progressing(state: RunState, total: int, findings: Findings, *, deleting: bool) -> Condition:
     if state.ended is not None:
-        return no("Progressing", "Ended")
+        return no("Progressing", "Ended", "all trials are done")
     if deleting:
         return no("Progressing", "Deleted", "no new trial starts")
     if findings.accepted.ok is False or findings.storage.ok is False:
@@ -178,7 +178,7 @@ def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) ->
         if why.cls in ("failed", "rejected", "not started") and trial.streak >= often:
             text = f"trial {trial.name} attempt {why.attempt}: {_said(why) or why.reason}"
             return yes("Stalled", _word(why.reason), text)
-    return no("Stalled", "Moving")
+    return no("Stalled", "Moving", "no trial is held up")
 
 
 _NORMAL_WAITING = ("ContainerCreating", "PodInitializing")

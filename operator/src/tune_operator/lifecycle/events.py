@@ -14,11 +14,8 @@ NORMAL, WARNING = "Normal", "Warning"
 
 def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> list[EmitEvent]:
     """What people are told of an attempt that ended."""
-    if verdict.then is Then.STOPPED and not trial.finished:
-        return []
-    if trial.phase is Phase.TERMINATED:
-        text = f"trial {trial.name} ended at iteration {trial.iteration}: {trial.reason}"
-        return [EmitEvent(NORMAL, "TrialTerminated", text)]
+    if trial.phase is Phase.TERMINATED or (verdict.then is Then.STOPPED and not trial.finished):
+        return []  # as planned: the status says it, and hundreds of such events would hide others
     why = trial.interruption
     detail = f"{why.reason}: {why.message}".rstrip(": ") if why else verdict.reason
     if trial.phase is Phase.ERRORED:

@@ -78,8 +78,9 @@ def configure(level: str, style: str, stream: TextIO | None = None) -> None:
     number = logging.getLevelNamesMapping()[level]
     root.setLevel(max(number, logging.INFO))
     logging.getLogger("tune_operator").setLevel(number)
-    # Kopf writes a line for every event of every experiment.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # Kopf writes a line for every event, and warns that it leaves signals alone, as it should.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 
 def _time(record: logging.LogRecord) -> str:
