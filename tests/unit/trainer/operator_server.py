@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.polling import soon
 from tests.unit.trainer.http_server import Answer, Request, Server
 from tests.unit.trainer.s3_server import BUCKET
 from tune_trainer.protocol.exit_record import ExitRecord
@@ -81,9 +82,8 @@ class OperatorServer:
         self._server.stop()
 
     def wait_until(self, what: Callable[[], bool]) -> None:
-        """Wait for a condition on what arrived here."""
-        with self._changed:
-            assert self._changed.wait_for(what, WAIT), "the trainer did not send it in time"
+        """Wait for a condition on what arrived here, or on what the trainer did meanwhile."""
+        soon(lambda: what() or None, "the trainer sends it", WAIT, lambda: f"{self.requests[-3:]}")
 
     @property
     def received(self) -> int:
@@ -134,7 +134,7 @@ def _key() -> ec.EllipticCurvePrivateKey:
 
 
 def _certificate(folder: Path) -> tuple[str, ssl.SSLContext]:
-    """PEM of a certificate for 127.0.0.1 that is its own authority, and a context that serves it."""
+    """PEM of a certificate that is its own authority, and a context that serves it."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "operator")])
     now = datetime.now(UTC)
     usage = x509.KeyUsage(

@@ -24,9 +24,9 @@ class Trainer:
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(
-        self, entrypoint: str, *, attempt: int = 1, grace: float = 30.0
+        self, entrypoint: str, *, attempt: int = 1, grace: float = 30.0, without: str = ""
     ) -> subprocess.Popen[str]:
-        """A running trainer; its stderr is a pipe."""
+        """A running trainer, its environment complete but for ``without``; stderr is a pipe."""
         environ = {
             **os.environ,
             env.SESSION_URL: self._operator.url,
@@ -41,9 +41,10 @@ class Trainer:
             "PYTHONWARNINGS": "error",
             "TMPDIR": str(self._tmp),
         }
+        environ.pop(without, None)
         process = subprocess.Popen(
             [sys.executable, "-m", "tune_trainer", entrypoint],
-            env=environ, cwd=self._tmp, text=True, stderr=subprocess.PIPE,
+            env=environ, cwd=self._tmp, text=True, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self._processes.append(process)
         return process
@@ -53,10 +54,14 @@ class Trainer:
         process = self.start(entrypoint, attempt=attempt)
         return ended(process)
 
+    def run_without(self, variable: str) -> tuple[int, str]:
+        """The same without one variable of the environment."""
+        return ended(self.start("counting:Count", without=variable))
+
     def kill_all(self) -> None:
         for process in self._processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 

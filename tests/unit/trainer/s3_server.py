@@ -1,4 +1,4 @@
-"""S3 over HTTP on top of the store in memory: what the SDK's client, or a child process, talks to."""
+"""S3 over HTTP on top of the store in memory, for the SDK's client and for child processes."""
 
 import re
 import threading

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from tune_trainer.protocol.environment import EXIT_UNUSABLE
 
@@ -49,7 +49,7 @@ class Interruption:
     ``leave`` ends the process at once (``os._exit``).
     """
 
-    def __init__(self, grace: float, leave: Callable[[int], NoReturn] = os._exit) -> None:
+    def __init__(self, grace: float, leave: Callable[[int], object] = os._exit) -> None:
         self._grace = grace
         self._leave_process = leave
         self._lock = threading.Lock()
@@ -87,12 +87,14 @@ class Interruption:
         """Take in a signal; called from the watching thread, which must not be held up."""
         self._interrupts += name == "SIGINT"
         if self._interrupts > 1:
-            self.leave(SECOND_SIGINT)
+            self._leave(SECOND_SIGINT)
+            return
         with self._lock:
             phase, first = self._phase, not self.requested.is_set()
         if phase in {Phase.WAITING, Phase.ENDED}:
             log.info("%s: exiting", name)
-            self.leave(self._code)
+            self._leave(self._code)
+            return
         if not first:
             return
         self.signal = name
@@ -101,7 +103,7 @@ class Interruption:
         log.info("%s: saving and exiting within %.0f s", name, self._grace)
         threading.Thread(target=self._watch_clock, name="grace", daemon=True).start()
 
-    def leave(self, code: int) -> NoReturn:
+    def _leave(self, code: int) -> None:
         """End the process without waiting for any thread."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -122,6 +124,7 @@ class Interruption:
                     shortest, available,
                 )  # fmt: skip
         if self._phase is Phase.ENDED or self._give_up is None:
-            self.leave(self._code)  # what hangs after the record is written matters to nobody
+            self._leave(self._code)  # what hangs after the record is written matters to nobody
+            return
         left = self._grace - (time.monotonic() - start)
-        self.leave(self._give_up(self.signal, max(left - 1.0, left / 2)))
+        self._leave(self._give_up(self.signal, max(left - 1.0, left / 2)))

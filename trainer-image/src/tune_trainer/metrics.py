@@ -45,7 +45,7 @@ def bounded(result: Mapping[str, Any], limit: int, first: Collection[str]) -> di
     if _size(result) <= limit:
         return dict(result)
     flat = flatten(result)
-    sizes = {key: _size(key) + _size(value) + 2 for key, value in flat.items()}
+    sizes = {key: _size(key) + _size(value) + 4 for key, value in flat.items()}
     kept: dict[str, Any] = {}
     used = 2
     for key in sorted(flat, key=lambda name: (name not in first, sizes[name])):

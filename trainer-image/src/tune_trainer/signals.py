@@ -25,8 +25,9 @@ def watch(on_signal: Callable[[str], None]) -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in HANDLED:
         signal.signal(number, _noted)
-    # A forked worker shares the pipe: without this, stopping it would stop the trial.
-    os.register_at_fork(after_in_child=_forget)
+    # A forked worker shares the pipe: without this, stopping it would stop the trial. The mask
+    # covers the moment in which the worker exists and has not forgotten yet.
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
     names = {int(number): number.name for number in HANDLED}
 
     def read() -> None:
@@ -42,7 +43,20 @@ def _noted(number: int, frame: object) -> None:
     """The pipe has told the watching thread."""
 
 
+_held = threading.local()
+
+
+def _hold() -> None:
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
 def _forget() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in HANDLED:
-        signal.signal(number, signal.SIG_DFL)
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
+        for number in HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+    _let_go()

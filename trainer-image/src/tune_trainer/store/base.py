@@ -26,7 +26,8 @@ class Unavailable(StoreError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Bytes of an object from some offset on; ``total`` is the size of the whole object."""
+    """Bytes of an object from some offset on; ``total`` is the size of the whole object, or 0
+    where the store does not say it (for a range beyond the end)."""
 
     data: bytes
     total: int

@@ -57,7 +57,7 @@ class S3Store:
         parts = urlsplit(endpoint)
         self._where = f"{endpoint}/{bucket}"
         self._bucket = bucket
-        self._pool = _pool()
+        self._pool = _pool(secure=parts.scheme == "https")
         self._signer = Minio(
             endpoint=parts.netloc,
             access_key=credentials.access_key,
@@ -184,10 +184,12 @@ class _Multipart:
             return False
 
 
-def _pool() -> urllib3.PoolManager:
+def _pool(*, secure: bool) -> urllib3.PoolManager:
     """Connections that check certificates against the system's and certifi's authorities."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    context = None
+    if secure:
+        context = ssl.create_default_context()
+        context.load_verify_locations(certifi.where())
     return urllib3.PoolManager(
         num_pools=2, maxsize=CONNECTIONS, timeout=TIMEOUT, retries=False, ssl_context=context
     )

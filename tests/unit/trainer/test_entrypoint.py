@@ -1,0 +1,76 @@
+"""Entry points that are none: told before training starts, with the mistake's name."""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tune_trainer import entrypoint
+from tune_trainer.errors import AttemptFailed
+from tune_trainer.failure import cut, describe
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is importable as user_module."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "user_module", raising=False)
+    return tmp_path / "user_module.py"
+
+
+def test_a_trainable_is_found(module: Path) -> None:
+    module.write_text("from tune_trainer import Trainable\nclass Mine(Trainable): pass\n")
+    assert entrypoint.load("user_module:Mine").__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        ("user_module", "", "expected module:Class"),
+        ("user_module:", "", "expected module:Class"),
+        (":Mine", "", "expected module:Class"),
+        ("no_such_module:Mine", "", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("user_module:Mine", "", "has no attribute 'Mine'"),
+        ("user_module:Mine", "Mine = 3", "is a int, expected a subclass"),
+        ("user_module:Mine", "class Mine: pass", "is a class, expected a subclass"),
+        ("user_module:mine", "def mine(config): pass", "is a function, expected a subclass"),
+        ("user_module:Mine", "import no_such_library", "No module named 'no_such_library'"),
+        ("user_module:Mine", "x = (", "SyntaxError"),
+        ("user_module:Mine", "raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_mistakes_are_named(module: Path, name: str, source: str, message: str) -> None:
+    module.write_text(source)
+    with pytest.raises(AttemptFailed) as caught:
+        entrypoint.load(name)
+    assert caught.value.reason == "EntrypointError"
+    assert caught.value.message.startswith(f"entry point {name!r}: ")
+    assert message in caught.value.message
+
+
+def test_a_failure_names_type_text_and_the_last_frames(module: Path) -> None:
+    module.write_text(
+        textwrap.dedent("""
+            def outer():
+                inner()
+            def inner():
+                raise ValueError("the text")
+        """)
+    )
+    import user_module  # type: ignore[import-not-found]
+
+    with pytest.raises(ValueError, match="the text") as caught:
+        user_module.outer()
+    first, *frames = describe(caught.value).splitlines()
+    assert first == "ValueError: the text"
+    assert frames[-2:] == [f"  {module}:3 in outer", f"  {module}:5 in inner"]
+
+
+def test_a_message_fits_its_field() -> None:
+    error = ValueError("ä" * 5000)
+    text = describe(error)
+    assert len(text.encode()) <= 1024
+    assert text.startswith("ValueError: ää")
+    assert len(cut("ß" * 999, 100).encode()) <= 100
+    assert cut("short") == "short"

@@ -1,0 +1,226 @@
+"""Results reach the operator in order, exactly once, and never hold up the training for long."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.trainer.http_server import Answer, Request
+from tests.unit.trainer.operator_server import OperatorServer, error
+from tune_trainer.errors import Fenced
+from tune_trainer.limits import Limits
+from tune_trainer.operator_client import OperatorClient
+from tune_trainer.protocol import fields
+from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.messages import (
+    RESULTS_PATH,
+    Directive,
+    ResultsRequest,
+    ResultsResponse,
+)
+from tune_trainer.reporter import Reporter
+from tune_trainer.spool import Spool
+
+SLOW = 1.0
+QUICK = 0.001
+
+
+class Reporters:
+    """Makes reporters and stops them."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        self._client = client
+        self._made: list[Reporter] = []
+
+    def make(self, limits: Limits | None = None) -> Reporter:
+        limits = limits or Limits(quick_step=0.01)
+        spool = Spool("value", "max", limits.spool_results, limits.spool_bytes)
+        reporter = Reporter(self._client, 1, spool, limits)
+        self._made.append(reporter)
+        reporter.start()
+        return reporter
+
+    def stop(self) -> None:
+        for reporter in self._made:
+            reporter.stop(20.0)
+
+
+@pytest.fixture
+def reporters(client: OperatorClient) -> Iterator[Reporters]:
+    found = Reporters(client)
+    yield found
+    found.stop()
+
+
+def sequences(operator: OperatorServer) -> list[list[int]]:
+    """Sequences in each request for results."""
+    return [
+        [result.seq for result in ResultsRequest.from_bytes(request.body).results]
+        for request in operator.requests
+        if request.path == RESULTS_PATH
+    ]
+
+
+def test_a_slow_step_waits_for_its_answer(operator: OperatorServer, reporters: Reporters) -> None:
+    reporter = reporters.make()
+    for value in range(3):
+        reporter.add({"value": value})
+        assert reporter.answer(SLOW) is Directive.CONTINUE
+        assert operator.received == value + 1
+    assert sequences(operator) == [[1], [2], [3]]
+
+
+def test_what_is_durable_is_kept_no_longer(operator: OperatorServer, reporters: Reporters) -> None:
+    reporter = reporters.make()
+    reporter.add({"value": 1})
+    reporter.answer(SLOW)
+    assert [result.seq for result in reporter.undurable()] == [1]
+    operator.durable = True
+    reporter.add({"value": 2})
+    reporter.answer(SLOW)
+    assert reporter.undurable() == ()
+
+
+def test_quick_steps_are_sent_together(operator: OperatorServer, reporters: Reporters) -> None:
+    held = threading.Event()
+
+    def hold(request: Request) -> None:
+        assert held.wait(20)
+
+    operator.script = hold
+    reporter = reporters.make()
+    for value in range(100):
+        reporter.add({"value": value})
+        reporter.answer(QUICK)  # returns at once: the operator answers nothing yet
+    held.set()
+    operator.wait_until(lambda: operator.received == 100)
+    sent = sequences(operator)
+    assert len(sent) <= 3
+    assert [seq for request in sent for seq in request] == list(range(1, 101))
+
+
+def test_a_backlog_of_quick_steps_waits(operator: OperatorServer, reporters: Reporters) -> None:
+    reporter = reporters.make(Limits(quick_backlog=5, quick_step=0.01))
+    for value in range(50):
+        reporter.add({"value": value})
+        reporter.answer(QUICK)
+        assert value + 1 - operator.received <= 5
+
+
+def test_a_silent_operator_holds_up_one_step_only(
+    operator: OperatorServer, reporters: Reporters
+) -> None:
+    silent = True
+
+    def script(request: Request) -> Answer | None:
+        return error(503, "NotReady") if silent else None
+
+    operator.script = script
+    reporter = reporters.make(Limits(answer=0.05, quick_step=0.01))
+    for value in range(20):
+        reporter.add({"value": value})
+        reporter.answer(SLOW)
+    assert operator.received == 0
+    silent = False
+    operator.wait_until(lambda: operator.received == 20)
+    assert sorted(operator.results) == list(range(1, 21))
+
+
+def test_a_restarted_operator_is_told_again(operator: OperatorServer, reporters: Reporters) -> None:
+    reporter = reporters.make()
+    for value in range(3):
+        reporter.add({"value": value})
+        reporter.answer(SLOW)
+    operator.results.clear()  # what it had only in memory
+    restarted = iter([Answer(200, fields.dump(ResultsResponse(0, 0).to_json()))])
+    operator.script = lambda request: next(restarted, None)
+    reporter.add({"value": 3})
+    operator.wait_until(lambda: sorted(operator.results) == [1, 2, 3, 4])
+
+
+def test_checkpoints_are_told_without_results(
+    operator: OperatorServer, reporters: Reporters
+) -> None:
+    reporter = reporters.make()
+    reporter.committed(CheckpointRef(1, 5))
+    operator.wait_until(lambda: operator.checkpoints == [CheckpointRef(1, 5)])
+
+
+def test_checkpoints_not_told_are_returned_at_the_end(client: OperatorClient) -> None:
+    reporter = Reporter(client, 1, Spool("value", "max", 10, 1000), Limits())
+    reporter.committed(CheckpointRef(1, 5))
+    assert reporter.stop(1.0) == (CheckpointRef(1, 5),)
+
+
+def test_a_replaced_attempt_is_fenced(operator: OperatorServer, reporters: Reporters) -> None:
+    operator.script = lambda request: error(401, "Outdated")
+    reporter = reporters.make()
+    reporter.add({"value": 1})
+    with pytest.raises(Fenced, match="Outdated says the test"):
+        reporter.answer(SLOW)
+    assert reporter.fenced
+    with pytest.raises(Fenced):
+        reporter.add({"value": 2})
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_refused_results_do_not_block_the_next(
+    operator: OperatorServer, reporters: Reporters, status: int
+) -> None:
+    refusals = iter([error(status, "BadRequest")])
+    operator.script = lambda request: next(refusals, None)
+    reporter = reporters.make(Limits(answer=0.05, quick_step=0.01))
+    reporter.add({"value": 1})
+    reporter.answer(SLOW)
+    operator.wait_until(lambda: len(operator.requests) == 1)
+    reporter.add({"value": 2})
+    operator.wait_until(lambda: operator.received == 2)
+    assert [result.seq for result in reporter.undurable()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b'{"version": 1, "received": 1, "durable": 1, "directive": {"type": "Dance"}}'),
+        Answer(200, b"no json"),
+        Answer(404, b"another service"),
+        error(429, "TooManyRequests", {"Retry-After": "0"}),
+        error(500, "Internal"),
+    ],
+)
+def test_an_answer_that_is_none_is_asked_for_again(
+    operator: OperatorServer, reporters: Reporters, answer: Answer
+) -> None:
+    answers = iter([answer])
+    operator.script = lambda request: next(answers, None)
+    reporter = reporters.make()
+    reporter.add({"value": 1})
+    assert reporter.answer(SLOW) is Directive.CONTINUE
+    assert sequences(operator) == [[1], [1]]
+
+
+def test_the_end_hurries_a_waiting_step(operator: OperatorServer, reporters: Reporters) -> None:
+    held = threading.Event()
+
+    def hold(request: Request) -> None:
+        assert held.wait(20)
+
+    operator.script = hold
+    reporter = reporters.make(replace(Limits(), answer=60.0))
+    reporter.add({"value": 1})
+    threading.Timer(0.05, reporter.hurry).start()
+    assert reporter.answer(SLOW) is Directive.CONTINUE
+    held.set()
+
+
+def test_the_token_is_read_each_time(
+    operator: OperatorServer, client: OperatorClient, reporters: Reporters
+) -> None:
+    client._token_file.unlink()
+    reporter = reporters.make(Limits(answer=0.05, quick_step=0.01))
+    reporter.add({"value": 1})
+    reporter.answer(SLOW)
+    assert operator.requests == []
+    client._token_file.write_text("a-token-of-the-pod")
+    operator.wait_until(lambda: operator.received == 1)

@@ -1,0 +1,104 @@
+"""The store's contract in memory and over HTTP, and what S3's errors mean."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.trainer.http_server import Answer
+from tests.unit.trainer.memory_store import MemoryStore
+from tests.unit.trainer.s3_server import BUCKET, S3Server, error
+from tests.unit.trainer.store_contract import StoreContract, key
+from tune_trainer.store.base import NotFound, Store, Unavailable
+from tune_trainer.store.s3 import Credentials, S3Store
+
+__all__ = ["key"]  # the contract's fixture
+
+CREDENTIALS = Credentials("an-access-key", "a-secret-key-nobody-may-see", "a-session-token")
+
+
+@pytest.fixture
+def remote(s3: S3Server) -> Iterator[S3Store]:
+    store = S3Store(s3.endpoint, "", BUCKET, CREDENTIALS)
+    yield store
+    store.close()
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore()
+
+
+class TestS3Store(StoreContract):
+    @pytest.fixture
+    def store(self, remote: S3Store) -> Store:
+        return remote
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(error(403, "AccessDenied"), id="access-denied"),
+        pytest.param(error(500, "InternalError"), id="server-error"),
+        pytest.param(error(503, "SlowDown"), id="slow-down"),
+        pytest.param(error(404, "NoSuchBucket"), id="no-bucket"),
+        pytest.param(error(301, "PermanentRedirect"), id="another-region"),
+        pytest.param(None, id="hung-up"),
+        pytest.param(Answer(500), id="no-body"),
+    ],
+)
+@pytest.mark.parametrize("method", ["get", "get_range", "put", "put_if_absent", "multipart"])
+def test_trouble_is_never_a_missing_object(
+    s3: S3Server, remote: S3Store, method: str, answer: Answer | None
+) -> None:
+    s3.store.put("t/x", b"there")
+    verb = {"get": "GET", "get_range": "GET", "multipart": "POST"}.get(method, "PUT")
+    s3.fail(verb, "t/x", answer)
+    arguments = {"get_range": (0, 1), "put": (b"x",), "put_if_absent": (b"x",)}.get(method, ())
+    with pytest.raises(Unavailable) as caught:
+        getattr(remote, method)("t/x", *arguments)
+    assert "t/x" in str(caught.value)
+    assert "Signature" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_refused_connection_is_unavailable() -> None:
+    store = S3Store("http://127.0.0.1:1", "", BUCKET, CREDENTIALS)
+    with pytest.raises(Unavailable):
+        store.get("t/x")
+    store.close()
+
+
+def test_a_conflict_of_conditional_writes_is_no_success(s3: S3Server, remote: S3Store) -> None:
+    s3.fail("PUT", "m", error(409, "ConditionalRequestConflict"))
+    assert not remote.put_if_absent("m", b"x")
+
+
+def test_a_completion_whose_answer_was_lost_succeeds(s3: S3Server, remote: S3Store) -> None:
+    upload = remote.multipart("big")
+    upload.put(1, b"x" * 10)
+    upload.complete()
+    upload.complete()
+    assert s3.store.get("big") == b"x" * 10
+
+
+def test_an_upload_that_is_gone_is_no_success(s3: S3Server, remote: S3Store) -> None:
+    upload = remote.multipart("big")
+    upload.put(1, b"x")
+    s3.fail("POST", "big", error(404, "NoSuchUpload"))
+    with pytest.raises(Unavailable):
+        upload.complete()
+    with pytest.raises(NotFound):
+        remote.get("big")
+
+
+def test_an_error_in_a_successful_completion_is_seen(s3: S3Server, remote: S3Store) -> None:
+    upload = remote.multipart("big")
+    upload.put(1, b"x")
+    s3.fail("POST", "big", Answer(200, b"<Error><Code>InternalError</Code></Error>"))
+    with pytest.raises(Unavailable):
+        upload.complete()
+
+
+def test_credentials_do_not_show() -> None:
+    assert "secret" not in repr(CREDENTIALS)
