@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .errors import ClusterError
+from .errors import ClusterError, last_line
 
 
 class Cancelled(ClusterError):
@@ -107,7 +107,7 @@ class Commands:
                 pipe.close()
         self._check()
         if process.returncode != 0:
-            raise ClusterError(f"{' '.join(command[:4])} ... failed", log=log)
+            raise ClusterError(f"{Path(command[0]).name} failed: {last_line(log)}", log=log)
 
     def _check(self) -> None:
         if self._cancelled:

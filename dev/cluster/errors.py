@@ -17,3 +17,12 @@ class Missing(ClusterError):
     """The machine lacks something; the message says what, and what to do."""
 
     exit_code = 2
+
+
+def last_line(log: Path) -> str:
+    """The last words of a log, for an error message."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "it wrote no log"
+    return lines[-1][:300] if lines else "its log is empty"

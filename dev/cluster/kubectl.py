@@ -17,13 +17,18 @@ class Kubectl:
 
     def __init__(self, paths: ClusterPaths) -> None:
         self._paths = paths
-        self._command = [str(paths.bin / "kubectl"), f"--kubeconfig={paths.kubeconfig}"]
+        self._command = [
+            str(paths.bin / "kubectl"),
+            f"--kubeconfig={paths.kubeconfig}",
+            f"--cache-dir={paths.run / 'kubectl'}",  # not the user's ~/.kube
+            "--request-timeout=10s",
+        ]
 
     def try_run(self, *arguments: str, stdin: str = "") -> str | None:
         """Standard output, or None if kubectl failed; its words are in kubectl.log."""
         with (self._paths.logs / "kubectl.log").open("ab") as log:
             done = subprocess.run(
-                [*self._command, "--request-timeout=10s", *arguments],
+                [*self._command, *arguments],
                 input=stdin,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from .errors import ClusterError
+from .errors import ClusterError, last_line
 from .paths import HERE
 
 POLL_SECONDS = 0.05
@@ -157,12 +157,3 @@ class Processes:
         if process := Process.read(self.pid_file(name)):
             process.stop()
         self.pid_file(name).unlink(missing_ok=True)
-
-
-def last_line(log: Path) -> str:
-    """The last words of a log, for an error message."""
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return "it wrote no log"
-    return lines[-1][:300] if lines else "its log is empty"
