@@ -127,6 +127,31 @@ def test_an_iteration_that_outlasts_the_grace_is_given_up(
     assert checkpoints(s3) == [CheckpointRef(1, 1)]
 
 
+def test_a_signal_right_after_a_restore_keeps_the_iteration(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, frequency=5)
+    assert trainer.run("counting:Count")[0] == 0
+    operator.session = session_response(
+        s3.endpoint, attempt=2, plan=(CheckpointRef(1, 5),), config=gate.config
+    )
+    process = trainer.start("counting:Count", attempt=2, grace=1.0)
+    operator.wait_until(lambda: gate.has_begun(6))
+    process.send_signal(signal.SIGTERM)
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    end = record(s3, 2)
+    assert (end.outcome, end.iteration, end.last_result) == (Outcome.INTERRUPTED, 5, None)
+    assert {ref.attempt for ref in checkpoints(s3)} == {1}
+
+
+def test_an_endpoint_that_is_none_is_named(operator: OperatorServer, trainer: Trainer) -> None:
+    operator.session = session_response("http://")
+    code, stderr = trainer.run("counting:Count")
+    assert code == 75
+    assert "spec.storage.endpoint 'http://'" in stderr
+
+
 def test_a_second_sigint_ends_at_once(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:

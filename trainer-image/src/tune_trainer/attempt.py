@@ -117,6 +117,7 @@ class AttemptRunner:
             progress.restore(manifest.progress)
             state.load(trainable, manifest.kind, manifest.relative, restored.directory)
         self._saver.restored(progress.iteration)
+        self._ending.restored(progress.iteration)
         log.info("restored checkpoint %s (iteration %d)", manifest.ref, progress.iteration)
         return manifest.metrics
 

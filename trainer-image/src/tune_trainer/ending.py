@@ -56,6 +56,11 @@ class Ending:
         self._limits = limits
         self._lock = threading.Lock()
         self._written: tuple[End, ExitRecord] | None = None
+        self._restored_iteration = 0
+
+    def restored(self, iteration: int) -> None:
+        """The iteration this attempt stands at before its first result."""
+        self._restored_iteration = iteration
 
     def write(self, end: End, seconds: float) -> End:
         """Put the record into the store and return the end it tells: maybe an earlier one.
@@ -112,7 +117,7 @@ class Ending:
             outcome=end.outcome,
             reason=end.reason,
             message=cut(end.message),
-            iteration=last.iteration if last else 0,
+            iteration=last.iteration if last else self._restored_iteration,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             signal=end.signal,
             last_result=last,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from tune_trainer import entrypoint, session, signals
 from tune_trainer.attempt import AttemptRunner
-from tune_trainer.errors import AttemptFailed, TrainerError
+from tune_trainer.errors import AttemptFailed, TrainerError, Unusable
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.operator_client import OperatorClient
@@ -47,7 +47,10 @@ def _run(settings: Settings, limits: Limits) -> int:
     )  # fmt: skip
     opened = session.open_session(client, request, limits.session)
     storage = opened.storage
-    store = S3Store(storage.endpoint, storage.region, storage.bucket, settings.credentials)
+    try:
+        store = S3Store(storage.endpoint, storage.region, storage.bucket, settings.credentials)
+    except ValueError as error:
+        raise Unusable(f"spec.storage.endpoint {storage.endpoint!r}: {error}") from None
     return AttemptRunner(opened, client, store, interruption, limits).run(entry)
 
 

@@ -120,6 +120,6 @@ def _part(
         raise Invalid(
             f"{entry.path} part {number + 1} does not have the checksum it was saved with"
         )
-    with (directory / entry.path).open("r+b", buffering=0) as file:
+    with (directory / entry.path).open("r+b") as file:
         file.seek(start)
         file.write(chunk.data)

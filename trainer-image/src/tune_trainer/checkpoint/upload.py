@@ -97,7 +97,7 @@ class _FileUpload:
         return hashlib.sha256(data).hexdigest()
 
     def _read(self, number: int) -> bytes:
-        with self._file.path.open("rb", buffering=0) as file:
+        with self._file.path.open("rb") as file:
             file.seek(number * self._file.part_size)
             want = min(self._file.part_size, self._file.size - number * self._file.part_size)
             data = file.read(want)

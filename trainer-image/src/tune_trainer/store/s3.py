@@ -53,8 +53,10 @@ class S3Store:
     """A bucket of an S3 server; see ``base.Store``. Safe to use from several threads."""
 
     def __init__(self, endpoint: str, region: str, bucket: str, credentials: Credentials) -> None:
-        """``endpoint`` is a URL such as ``https://minio.storage.svc:9000``."""
+        """``endpoint`` is a URL such as ``https://minio.storage.svc:9000``; raises ValueError."""
         parts = urlsplit(endpoint)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("expected http:// or https:// and a host")
         self._where = f"{endpoint}/{bucket}"
         self._bucket = bucket
         self._pool = _pool(secure=parts.scheme == "https")
