@@ -76,6 +76,11 @@ class Lab:
         """The experiment as it is now."""
         return await self.kube.get(EXPERIMENTS, self.namespace, name)
 
+    async def change(self, name: str, path: str, value: Any) -> None:
+        """kubectl patch of one field of the specification."""
+        ops = [{"op": "replace", "path": f"/spec/{path}", "value": value}]
+        await self.kube.json_patch(EXPERIMENTS, self.namespace, name, ops)
+
     async def delete(self, name: str) -> None:
         """kubectl delete."""
         obj = await self.get(name)

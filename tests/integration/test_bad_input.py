@@ -158,6 +158,24 @@ async def test_a_trainer_that_never_starts_costs_a_failure_and_ends(lab: Lab) ->
     assert "CreateContainerConfigError" in message
 
 
+async def test_a_template_broken_in_mid_run_stops_only_what_has_not_started(lab: Lab) -> None:
+    good = {"spec": {"containers": [{"name": "trainer", "image": "dev.local/played:1"}]}}
+    mount = {"name": "data", "mountPath": "/data"}
+    container = {"name": "trainer", "image": "dev.local/played:1", "volumeMounts": [mount]}
+    await lab.apply("edited", numSamples=2, trainer=None, template=good)
+    player = await lab.player("edited", "00000", 1)
+    await player.train(1)
+    await lab.change("edited", "template", {"spec": {"containers": [container]}})
+    await lab.condition("edited", "Accepted", "False", "InvalidPod")
+    await player.train(1)
+    await player.complete()
+    await lab.trial("edited", "00000", lambda row: row["state"] == "Terminated")
+    assert (await lab.get("edited"))["status"]["done"] == "1/2"
+    await lab.change("edited", "template", good)
+    await (await lab.player("edited", "00001", 1)).complete()
+    await lab.condition("edited", "Complete", "True")
+
+
 async def test_a_name_taken_by_a_foreign_pod_is_never_touched(lab: Lab) -> None:
     made = await lab.apply(
         "taken",

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.integration.lab import Lab
 from tests.integration.player import objects
+from tune_operator.kube.resources import EXPERIMENTS
 from tune_trainer.protocol.exit_record import Outcome
 
 
@@ -139,3 +140,20 @@ async def test_the_operator_writes_nothing_that_gitops_compares(lab: Lab) -> Non
     assert now["spec"] == made["spec"]
     for field in ("labels", "annotations", "generation"):
         assert now["metadata"].get(field) == made["metadata"].get(field)
+
+
+async def test_a_status_that_was_lost_is_never_taken_for_a_new_experiment(lab: Lab) -> None:
+    await lab.apply("wiped")
+    player = await lab.player("wiped", "00000", 1)
+    await player.train(1)
+    lab.operator.kill()
+    obj = await lab.get("wiped")
+    await lab.kube.replace_status(EXPERIMENTS, {**obj, "status": {}})
+    lab.operator.start()
+    await lab.operator.ready()
+    await lab.condition("wiped", "StorageAvailable", "False", "StatusLost")
+    (pod,) = await lab.pods("wiped")
+    assert pod["metadata"]["uid"] == player.pod["metadata"]["uid"]
+    assert "deletionTimestamp" not in pod["metadata"]
+    await lab.delete("wiped")
+    await lab.gone("wiped")

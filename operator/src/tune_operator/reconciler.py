@@ -14,7 +14,7 @@ from typing import Any
 
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Displaced
-from tune_operator.experiment.gates import Gates
+from tune_operator.experiment.gates import REFUSED_SECONDS, Gates
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.run import Key, Run
@@ -96,17 +96,24 @@ class Reconciler:
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
         idle = deleting or run.durable.ended is not None
-        accepted = await self.gates.accept(run, dry_run=not idle)
+        accepted = self.gates.accept(run)
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
             return
         if idle:
+            may_start = False
             if run.durable.open_attempts:
                 await self.gates.open_store(run, accepted)
-        elif not accepted.experiment.has_finalizer:
-            await self._act(run, [AddExperimentFinalizer(*run.key, run.uid)])
-            return
-        may_start = not idle and await self.gates.claim(run, accepted)
+        else:
+            may_start = await self.gates.try_pod(run, accepted)
+            if not may_start and not run.durable.trials:
+                await self._refuse(run)
+                return
+            if not accepted.experiment.has_finalizer:
+                await self._act(run, [AddExperimentFinalizer(*run.key, run.uid)])
+                return
+            # A Pod refused later, after a change, must not stop what runs from being settled.
+            may_start = await self.gates.claim(run, accepted) and may_start
         observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
         if run.store is not None and run.storage.ok is False:
             await self.gates.lose_store(run, run.storage)
@@ -173,9 +180,13 @@ class Reconciler:
             self.queue.add(run.key, after=max(0.0, wait) + 0.1)
         if run.storage.ok is False and run.durable.ended is None:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
+        if run.acceptance.ok is False:
+            self.queue.add(run.key, after=REFUSED_SECONDS)
 
     async def _refuse(self, run: Run) -> None:
         """Nothing can start: say why. Attempts that still run are left alone."""
+        if run.accepted is not None:  # it was the Pod that was refused: that may change by itself
+            self.queue.add(run.key, after=REFUSED_SECONDS)
         generation = run.obj["metadata"].get("generation", 0)
         before = run.obj.get("status") or {}
         found = conditions(run.durable, 0, Findings(run.acceptance), (), deleting=False)

@@ -1,5 +1,6 @@
 """One step of an experiment: binding, starting in order, stopping, releasing, ending."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -327,10 +328,16 @@ class TestDeletion:
         assert not decision.gone
         assert step(idle(0), pods=(), of=self.gone).gone
 
-    def test_a_pod_of_a_newer_status_holds_it_too(self) -> None:
+    def test_a_pod_of_a_newer_status_is_ended_with_grace_and_holds_it_too(self) -> None:
         decision = step(idle(0), pods=(pod(RUNNING, attempt=2, uid="p"),), of=self.gone)
         assert not decision.gone
-        assert decision.actions == ()
+        (action,) = decision.actions
+        assert isinstance(action, DeletePod)
+        assert action.uid == "p"
+
+    def test_a_pod_of_a_newer_status_that_has_ended_is_released(self) -> None:
+        ended = replace(saved(), attempt=2, uid="p")
+        assert released(step(idle(0), pods=(ended,), of=self.gone)) == ["p"]
 
     @pytest.mark.parametrize(
         "left",

@@ -23,6 +23,14 @@ from tune_operator.store.errors import StoreError
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.keys import trial_name
 
+STATUS_LOST = (
+    "the store holds claims of this run, but the object's status is empty: restore the status from "
+    "a backup, or delete this TuneExperiment and create a new one; nothing was overwritten"
+)
+
+REFUSED_SECONDS = 30.0
+"""Pause before a Pod that was refused is tried again, by a dry run."""
+
 CLAIMED = "the store takes our writes and the run is ours"
 
 
@@ -36,29 +44,37 @@ class Gates:
     observe_store: Observe
     writer: StatusWriter
 
-    async def accept(self, run: Run, *, dry_run: bool) -> Accepted | None:
-        """The parsed specification; None, with a finding, when it cannot run.
-
-        The dry run is asked once per generation: the API server validates the Pod far better than
-        we could.
-        """
+    def accept(self, run: Run) -> Accepted | None:
+        """The parsed specification; None, with a finding, when there is nothing to run."""
         try:
             experiment = parse(run.obj)
             known = run.accepted
             if known is None or known.experiment.generation != experiment.generation:
                 known = accept(experiment, run.obj["spec"])
-                run.acceptance = Finding()
-            accepted = replace(known, experiment=experiment)
-            if dry_run and not run.acceptance.ok:
+                run.acceptance, run.asked = Finding(), float("-inf")
+        except Refused as refused:
+            run.accepted, run.acceptance = None, refused.finding
+            return None
+        run.accepted = replace(known, experiment=experiment)
+        return run.accepted
+
+    async def try_pod(self, run: Run, accepted: Accepted) -> bool:
+        """Whether the API server would take the Pod: it validates better than we could.
+
+        Asked once per generation; a refusal is asked again now and then, because the namespace's
+        rules may change.
+        """
+        now = self.writer.clock.monotonic()
+        if not run.acceptance.ok and now >= run.asked + REFUSED_SECONDS:
+            try:
                 await self._dry_run(accepted)
                 run.acceptance = Finding(
                     ok=True, reason="Valid", message="the specification can run"
                 )
-        except Refused as refused:
-            run.accepted, run.acceptance = None, refused.finding
-            return None
-        run.accepted = accepted
-        return accepted
+            except Refused as refused:
+                run.acceptance = refused.finding
+            run.asked = now
+        return bool(run.acceptance.ok)
 
     async def _dry_run(self, accepted: Accepted) -> None:
         # Attempt 0 is never given out, so the name cannot be taken by a Pod of ours.
@@ -108,11 +124,17 @@ class Gates:
         except StoreError as error:
             await self.lose_store(run, problem(error).finding)
             return False
+        except StorageProblem as found:
+            await self.lose_store(run, found.finding)
+            return False
         run.storage = Finding(ok=True, reason="Claimed", message=CLAIMED)
         return True
 
     async def _open(self, run: Run, store: ObjectStore) -> None:
         term = await next_term(store, run.keys, run.durable.term)
+        if run.durable.term == 0 and term > 1:
+            # The status was our memory: going on without it would start the run again at attempt 1.
+            raise StorageProblem("StatusLost", STATUS_LOST)
         # A term that was taken stays ours over retries until its claim landed.
         mine = run.claim is not None and not run.claimed and run.durable.term == run.claim.term
         if not mine or run.claim is None:

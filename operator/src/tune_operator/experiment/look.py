@@ -18,6 +18,7 @@ from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle.evidence import ExitKnowledge, Unread
 from tune_operator.lifecycle.observation import Observation, needs_store
 from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.store import errors as store_errors
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.errors import ProtocolError
@@ -38,9 +39,7 @@ class Looker:
         self, run: Run, accepted: Accepted, now: datetime, *, may_start: bool
     ) -> Observation:
         """One consistent look. Raises KubeError when a live read fails."""
-        await asyncio.gather(
-            *(self._confirm(run, t.name, t.attempt) for t in run.durable.open_attempts)
-        )
+        await asyncio.gather(*(self._confirm(run, trial) for trial in run.durable.open_attempts))
         observation = Observation(
             now=now,
             experiment=accepted.experiment,
@@ -62,11 +61,15 @@ class Looker:
             silent_since=dict(run.silent_since),
         )
 
-    async def _confirm(self, run: Run, trial: str, attempt: int) -> None:
-        """Absence in the cache proves nothing: ask, before anything is created or given up."""
-        namespace, name = run.key[0], run.pod_name(trial, attempt)
+    async def _confirm(self, run: Run, trial: TrialState) -> None:
+        """Absence in the cache proves nothing: ask, before anything is created or given up.
+
+        So does a Pod of that name with another UID than the bound one: the cache may be older.
+        """
+        namespace, name = run.key[0], run.pod_name(trial.name, trial.attempt)
         known = self.pods.get(namespace, name)
-        if known is not None and known.experiment_uid == run.uid:
+        bound = trial.pod_uid
+        if known is not None and known.experiment_uid == run.uid and bound in ("", known.uid):
             return
         try:
             raw = await self.kube.get(PODS, namespace, name)
@@ -89,17 +92,17 @@ class Looker:
         except store_errors.StoreError as error:
             run.storage = problem(error).finding
             return Unread.UNDECIDED, ()
-        except ProtocolError as error:
-            # Torn or foreign: whatever wrote it, it is no proof of completion.
-            logger.warning("exit record of %s/%s: %s", trial, attempt, error)
-            return None, ()
         refs = (parse_manifest_key(key) for key in listed)
         return record, tuple(ref for ref in refs if ref is not None)
 
 
 async def read_exit_record(store: ObjectStore, key: str) -> ExitRecord | None:
-    """The record at this key, None if there is none. Raises StoreError and ProtocolError."""
+    """The record at this key, None if there is none that can be read. Raises StoreError."""
     try:
         return ExitRecord.from_bytes(await store.get(key))
     except store_errors.NotFound:
+        return None
+    except ProtocolError as error:
+        # Torn or foreign: whatever wrote it, it is no proof of completion.
+        logger.warning("exit record %s: %s", key, error)
         return None

@@ -38,6 +38,7 @@ class Run:
     durable: RunState = field(default_factory=RunState)
     accepted: Accepted | None = None
     acceptance: Finding = field(default_factory=Finding)
+    asked: float = float("-inf")
     storage: Finding = field(default_factory=Finding)
     store: ObjectStore | None = None
     claim: Claim | None = None

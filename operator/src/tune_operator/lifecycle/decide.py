@@ -227,9 +227,13 @@ class _Step:
         current = {trial.pod_uid for trial in self._open()}
         known = {trial.name: trial for trial in self.trials}
         for pod in self.o.pods:
-            if pod.uid in current or self._from_the_future(pod, known.get(pod.trial)):
+            if pod.uid in current:
                 continue
-            if pod.tracked or pod.deleted is None:
+            if self._from_the_future(pod, known.get(pod.trial)):
+                # It ends with its grace when all do, and is released after that.
+                if self.o.experiment.deleted is not None and pod.deleted is None:
+                    self.actions.append(DeletePod(pod.namespace, pod.name, pod.uid))
+            elif pod.tracked or pod.deleted is None:
                 self.actions.append(ReleasePod(pod.namespace, pod.name, pod.uid))
 
     def _from_the_future(self, pod: PodView, trial: TrialState | None) -> bool:
@@ -240,6 +244,8 @@ class _Step:
         """
         if self.ended is not None or self._late() or not pod.trial.isdecimal():
             return False
+        if self.o.experiment.deleted is not None and pod.terminal:
+            return False  # nothing counts any more
         if trial is None:
             return pod.attempt > 0 and int(pod.trial) < self.o.total
         return pod.attempt > trial.attempt and not trial.finished
