@@ -84,7 +84,7 @@ class Commands:
     ) -> Iterator[tuple[IO[str], IO[str]]]:
         """Run the program around the block that reads its pipe: stdout, or stderr if None."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as output:
+        with log.open("a", buffering=1) as output:
             with self._lock:
                 self._check()
                 process = subprocess.Popen(

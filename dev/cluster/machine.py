@@ -10,7 +10,7 @@ from .console import Console
 from .errors import ClusterError, Missing
 from .locks import locked
 
-# Program to the package that brings it. `bridge` plugins are looked up by path, see node.py.
+# Program to the package that brings it.
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -69,10 +69,11 @@ def require_node_support(cache: Path, commands: Commands, console: Console) -> N
 
 def _install(packages: list[str], log: Path, commands: Commands) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]  # a fresh machine updates itself
+    install = ["install", "-y", "--no-install-recommends", *packages]
     try:
-        commands.run(["apt-get", "update", "-q"], log, environment=environment)
-        commands.run(command, log, environment=environment)
+        commands.run([*apt, "update"], log, environment=environment)
+        commands.run([*apt, *install], log, environment=environment)
     except ClusterError as error:
         raise Missing(
             f"apt could not install {' '.join(packages)}; repair apt and run this again", log=log

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import cgroups, network
 from .console import Console
-from .errors import ClusterError
+from .errors import ClusterError, Missing
 from .paths import ClusterPaths
 from .plan import Plan
 from .processes import Processes
@@ -41,13 +41,15 @@ def stop(paths: ClusterPaths, console: Console) -> None:
     """End everything that runs for the cluster; its files stay.
 
     Raises:
-        ClusterError: something is still mounted.
+        Missing: only root can do it.
     """
     plan = Plan.read(paths)
     processes = Processes(paths.run, paths.logs)
     names = processes.names()
     if plan is None and not names:
         return
+    if plan and plan.real and os.geteuid() != 0:
+        raise Missing(f"cluster {paths.name} has real nodes: take it down as root")
     with console.step(f"stop {paths.name}"):
         paths.description.unlink(missing_ok=True)
         for name in stop_order(names):

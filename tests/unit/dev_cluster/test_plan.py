@@ -12,6 +12,12 @@ from dev.cluster.paths import ClusterPaths
 from dev.cluster.plan import Plan
 
 
+@pytest.fixture(autouse=True)
+def free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters that happen to start on this machine do not matter here."""
+    monkeypatch.setattr(ports, "is_free", lambda _port: True)
+
+
 def paths(root: Path, name: str) -> ClusterPaths:
     return ClusterPaths.of(name, root)
 
