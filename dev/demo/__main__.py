@@ -59,17 +59,18 @@ def tell_best(screen: Screen, experiment: Experiment) -> None:
 
 
 def tell_farewell(screen: Screen, target: Target, shell: Shell) -> None:
-    first, *rest = target.farewell()
     screen.step("Done. To look further:")
     for line in (
-        first,
+        *target.entry(),
         f"kubectl --namespace {NAMESPACE} get tuneexperiments",
         f"kubectl --namespace {NAMESPACE} describe tuneexperiment digits",
         f"kubectl --namespace {SYSTEM_NAMESPACE} logs deployment/tune-operator",
-        *rest,
     ):
         screen.say(f"   {line}")
-    screen.say(f"   The log of this demo: {shell.log}")
+    screen.say("To remove everything:")
+    for line in target.removal():
+        screen.say(f"   {line}")
+    screen.say(f"The log of this demo: {shell.log}")
 
 
 def keep_evidence(shell: Shell) -> None:

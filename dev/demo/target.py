@@ -41,8 +41,11 @@ class Target(Protocol):
     def tear_down(self) -> None:
         """Take back everything the demo made; called after a failure only."""
 
-    def farewell(self) -> list[str]:
-        """Commands to look further and to remove everything, after a success."""
+    def entry(self) -> list[str]:
+        """Commands that make the reader's shell reach the cluster."""
+
+    def removal(self) -> list[str]:
+        """Commands that remove everything, after a success."""
 
 
 class OwnCluster:
@@ -68,11 +71,11 @@ class OwnCluster:
         self._screen.say("demo: taking the cluster down")
         self._tool("down")
 
-    def farewell(self) -> list[str]:
-        return [
-            f'eval "$(python3 dev/cluster env --name {self.NAME})"    # kubectl, helm, kubeconfig',
-            f"make cluster-down NAME={self.NAME}    # removes the cluster and everything in it",
-        ]
+    def entry(self) -> list[str]:
+        return [f'eval "$(python3 dev/cluster env --name {self.NAME})"']
+
+    def removal(self) -> list[str]:
+        return [f"make cluster-down NAME={self.NAME}"]
 
     def _tool(self, command: str, *options: str) -> None:
         tool = (sys.executable, str(ROOT / "dev" / "cluster"), command, "--name", self.NAME)
@@ -150,7 +153,10 @@ class CurrentCluster:
             except StepFailed as error:
                 self._screen.say(f"   could not be removed: {error}")
 
-    def farewell(self) -> list[str]:
+    def entry(self) -> list[str]:
+        return []
+
+    def removal(self) -> list[str]:
         return [" ".join(command) for command in reversed(self._made)]
 
 
