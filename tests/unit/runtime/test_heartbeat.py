@@ -1,7 +1,6 @@
 import asyncio
 
 from tests.unit.runtime.fake_clock import FakeClock
-
 from tune_operator.runtime.heartbeat import Heartbeat
 
 

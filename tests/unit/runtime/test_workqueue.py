@@ -1,8 +1,8 @@
 import asyncio
 
 import pytest
-from tests.unit.runtime.fake_clock import FakeClock
 
+from tests.unit.runtime.fake_clock import FakeClock
 from tune_operator.runtime.backoff import Backoff
 from tune_operator.runtime.workqueue import QueueClosed, WorkQueue
 
