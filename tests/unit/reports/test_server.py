@@ -140,7 +140,7 @@ async def test_a_defect_has_an_id_and_shows_no_trace(
             "Infinity",
         ),
         (RESULTS_PATH, b"[" * 100_000, "results"),
-        (RESULTS_PATH, RESULT_WITH % (b'{"a":' * 900 + b"1" + b"}" * 900), "beyond"),
+        (RESULTS_PATH, RESULT_WITH % (b'{"a":' * 900 + b"1" + b"}" * 900), "too deeply"),
         (
             RESULTS_PATH,
             b'{"version":1,"attempt":2,"seq":0,"checkpoints":["1-%s"]}' % (b"9" * 5000),
