@@ -159,12 +159,6 @@ async def test_watch_tells_everything_until_its_normal_end(kube: Kube, namespace
     assert {kind for kind, _ in events[3:]} <= {"BOOKMARK"}
 
 
-async def test_watch_from_long_ago(kube: Kube, namespace: str) -> None:
-    with pytest.raises(errors.Gone):
-        async for _ in kube.watch(SECRETS, namespace, "1"):
-            pass
-
-
 async def test_login_by_service_account_survives_the_rotation_of_its_token(
     kube: Kube, namespace: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
