@@ -113,8 +113,8 @@ async def test_pods_are_created_and_known_at_once(bench: Bench) -> None:
     outcomes = await bench.run(*[bench.create(number) for number in range(20)])
     assert {type(outcome) for outcome in outcomes} == {Created}
     assert [outcome.action for outcome in outcomes] == [bench.create(n) for n in range(20)]
-    assert len(bench.informer.of("e1")) == 20
-    assert all(pod.tracked for pod in bench.informer.of("e1"))
+    assert len(bench.informer.of(bench.namespace, "e1")) == 20
+    assert all(pod.tracked for pod in bench.informer.of(bench.namespace, "e1"))
 
 
 async def test_pod_of_this_attempt_is_ours_though_we_did_not_hear_of_it(bench: Bench) -> None:

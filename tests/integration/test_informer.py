@@ -24,19 +24,23 @@ class View:
 
     def __init__(self, kube: Kube, *namespaces: str) -> None:
         self.told: list[PodView] = []
+        self.namespaces = namespaces
         self.informer: Informer[PodView] = Informer(
             kube, PODS, namespaces, LABEL_EXPERIMENT_UID, pod_view.project, self.told.append
         )
 
     def names(self) -> set[str]:
-        return {pod.name for pod in self.informer.of("e1")}
+        return {pod.name for pod in self.known()}
+
+    def known(self) -> list[PodView]:
+        return [pod for name in self.namespaces for pod in self.informer.of(name, "e1")]
 
     async def until(self, reached: Callable[[], bool], what: str) -> None:
         async def look() -> bool:
             return reached()
 
         async def explain() -> str:
-            return f"known: {self.informer.of('e1')}"
+            return f"known: {self.known()}"
 
         await eventually(look, what, 25, explain)
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.integration.lab import Lab
 from tests.integration.player import Refused
+from tune_operator.api.constants import LABEL_EXPERIMENT
+from tune_operator.kube.resources import PODS
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
@@ -143,3 +145,20 @@ async def test_delete_before_anything_started_needs_no_store(lab: Lab) -> None:
     await lab.condition("lost", "StorageAvailable", "False", "Unreachable")
     await lab.delete("lost")
     await lab.gone("lost")
+
+
+async def test_a_pod_whose_label_names_another_experiment_ends_no_run(lab: Lab) -> None:
+    """The operator looks at an experiment that does not exist, with the UID of one that does."""
+    await lab.apply("relabelled", numSamples=2, maxConcurrentTrials=2)
+    players = [await lab.player("relabelled", trial, 1) for trial in ("00000", "00001")]
+    path = f"/metadata/labels/{LABEL_EXPERIMENT.replace('/', '~1')}"
+    name = players[0].pod["metadata"]["name"]
+    ops = [{"op": "replace", "path": path, "value": "another"}]
+    await lab.kube.json_patch(PODS, lab.namespace, name, ops)
+    for player in players:
+        await player.train(10)
+        await player.save()
+        await player.complete()
+    await lab.condition("relabelled", "Complete", "True", "AllTrialsTerminated")
+    status = (await lab.get("relabelled"))["status"]
+    assert (status["failures"], status["disruptions"]) == (0, 0)

@@ -204,7 +204,7 @@ class Reconciler:
 
     async def _abandon(self, run: Run) -> None:
         """A deleted object we cannot read any more: its Pods end with their grace, it goes."""
-        pods = self.looker.pods.of(run.uid)
+        pods = self.looker.pods.of(run.key[0], run.uid)
         actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
         actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
         await self._act(run, actions)
@@ -213,7 +213,12 @@ class Reconciler:
         """Pods whose experiment is gone, whatever its name stands for now (DESIGN 5.2, sweep)."""
         current = obj["metadata"]["uid"] if obj else None
         for uid in sorted(self.seen.get(key, set()) - {current}):
-            pods = self.looker.pods.of(uid)
+            run = self.runs.get(uid)
+            if run is not None and run.key != key:
+                # A label that was edited or made up ends nobody's run: its own key looks after it.
+                self._unsee(key, uid)
+                continue
+            pods = [p for p in self.looker.pods.of(key[0], uid) if p.experiment == key[1]]
             if pods and await self._exists(key, uid):
                 continue
             actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
@@ -239,11 +244,14 @@ class Reconciler:
         run.refresh(obj)
         return run
 
-    async def _forget(self, key: Key, uid: str) -> None:
+    def _unsee(self, key: Key, uid: str) -> None:
         uids = self.seen.get(key, set())
         uids.discard(uid)
         if not uids:
             self.seen.pop(key, None)
+
+    async def _forget(self, key: Key, uid: str) -> None:
+        self._unsee(key, uid)
         run = self.runs.pop(uid, None)
         if run is not None and run.store is not None:
             await run.store.close()

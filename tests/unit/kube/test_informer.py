@@ -68,7 +68,7 @@ class Watcher:
                 await self.clock.advance(0.5)
 
     def phases(self) -> dict[str, str]:
-        return {view.name: view.phase for view in self.informer.of("e1")}
+        return {view.name: view.phase for view in self.informer.of("tune", "e1")}
 
 
 @asynccontextmanager
@@ -185,6 +185,17 @@ async def test_own_write_is_known_at_once(server: ApiServer, clock: FakeClock) -
         elsewhere["metadata"]["namespace"] = "elsewhere"
         watcher.informer.observe(elsewhere)
         assert watcher.informer.get("elsewhere", "x") is None
+
+
+async def test_a_label_with_the_uid_of_anothers_experiment_leads_nowhere(
+    server: ApiServer, clock: FakeClock
+) -> None:
+    theirs = pod("x", 9)
+    theirs["metadata"]["namespace"] = "elsewhere"
+    server.then(answer(pod_list(10, pod("a", 5), theirs)), QUIET)
+    async with follow(server, clock) as watcher:
+        await watcher.until(watcher.informer.synced.is_set)
+        assert watcher.phases() == {"a": "Running"}
 
 
 async def test_odd_object_does_not_stop_the_rest(

@@ -44,7 +44,7 @@ class Looker:
             now=now,
             experiment=accepted.experiment,
             state=run.durable,
-            pods=self.pods.of(run.uid),
+            pods=self.pods.of(run.key[0], run.uid),
             total=accepted.total,
             may_start=may_start,
             progress=dict(run.progress),

@@ -121,6 +121,8 @@ class Reports:
         run = self.runs.get(view.experiment_uid)
         if run is None or not run.claimed or run.accepted is None:
             raise NotReady("the experiment is not open here yet: ask again")
+        if run.key[0] != view.namespace:  # anybody may write that label on a Pod of his own
+            raise Outdated("this Pod is no attempt of a trial")
         return run
 
     def _trial(self, run: Run, view: PodView, attempt: int) -> TrialState:

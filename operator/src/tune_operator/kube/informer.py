@@ -73,10 +73,14 @@ class Informer(Generic[T]):
         scope = self._scope(namespace)
         return scope.store.get(namespace, name) if scope else None
 
-    def of(self, experiment_uid: str) -> tuple[T, ...]:
-        """All known records of one experiment, in no particular order."""
-        scopes = self._scopes.values()
-        return tuple(record for scope in scopes for record in scope.store.of(experiment_uid))
+    def of(self, namespace: str, experiment_uid: str) -> tuple[T, ...]:
+        """All known records of one experiment, in no particular order.
+
+        Of its own namespace only: the UID is a label, and other tenants may write it too (P12).
+        """
+        scope = self._scope(namespace)
+        known = scope.store.of(experiment_uid) if scope else ()
+        return tuple(record for record in known if record.namespace == namespace)
 
     def observe(self, raw: Mapping[str, Any]) -> None:
         """Take in the answer to a write of our own before the watch tells it."""
