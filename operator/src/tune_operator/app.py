@@ -29,7 +29,8 @@ from tune_operator.kube.events import EventRecorder
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.leader import LeaderElection, mark_leader_pod
-from tune_operator.kube.resources import NAMESPACES, PODS
+from tune_operator.kube.resources import EXPERIMENTS, NAMESPACES, PODS
+from tune_operator.kube.served import served
 from tune_operator.kube.tokens import TokenAuthenticator
 from tune_operator.lifecycle import pod_view
 from tune_operator.lifecycle.pod import Session
@@ -152,6 +153,8 @@ class Operator:
             supervisor.start("certificate", certificate.run())
             supervisor.start("pods", self.pods.run())
             if not await _done_before(closing, self.pods.synced.wait()):
+                return
+            if not await _done_before(closing, served(self.kube, EXPERIMENTS, self.clock)):
                 return
             session = Session(settings.service_url, ca.certificate.decode())
             await self._work(supervisor, closing, session, certificate)

@@ -64,6 +64,18 @@ class Kube:
         """The object as it is now, not from a cache."""
         return await self._read(Request("get", "GET", kind, namespace, name))
 
+    async def serves(self, kind: Resource) -> bool:
+        """Whether discovery shows this kind of a named group, group and version included."""
+        found = await self._read(Request("discover", "GET", kind, None, discovery="/apis"))
+        if kind.group not in (group["name"] for group in found.get("groups") or []):
+            return False
+        path = f"/apis/{kind.api_version}"
+        try:
+            found = await self._read(Request("discover", "GET", kind, None, discovery=path))
+        except errors.NotFound:
+            return False
+        return kind.plural in (resource["name"] for resource in found.get("resources") or [])
+
     async def pages(
         self,
         kind: Resource,

@@ -35,6 +35,7 @@ class Request:
     query: Mapping[str, str] | None = None
     body: Any = None
     content_type: str = JSON
+    discovery: str = ""  # a path that is about kinds and not about objects
 
     @property
     def target(self) -> str:
@@ -45,6 +46,8 @@ class Request:
     @property
     def path(self) -> str:
         """Path and query, empty values left out. Raises Invalid for a name that is none."""
+        if self.discovery:
+            return self.discovery
         try:
             path = self.kind.path(self.namespace, self.name) + self.subresource
         except ValueError as error:
