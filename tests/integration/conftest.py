@@ -71,15 +71,19 @@ async def namespace(kube: Kube) -> AsyncIterator[str]:
         await kube.delete(NAMESPACES, None, name, uid=made["metadata"]["uid"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
-    """The operator, one process for all tests; whoever kills it starts it again."""
+    """The operator, one process for the tests of a file; whoever kills it starts it again.
+
+    Files that do without must be alone with their objects.
+    """
     process = OperatorProcess(tmp_path_factory.mktemp("operator") / "operator.log")
     process.start()
     yield process
-    process.kill()
+    process.stop()
+    assert "Traceback" not in process.log.read_text(), process.log.read_text()
 
 
 @pytest.fixture

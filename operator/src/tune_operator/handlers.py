@@ -58,6 +58,8 @@ async def _operate(
         clusterwide=not namespaces,
         namespaces=list(namespaces),
         stop_flag=stop,
+        # Kopf would ask for the user's name to make one up, and a number in a container has none.
+        identity="tune-operator",  # type: ignore[arg-type]  # a str, of a type Kopf keeps private
     )
     await asyncio.sleep(CLOSING_SECONDS)
 

@@ -261,8 +261,8 @@ class _Step:
         """The end: of a deleted object when nothing of it is left, of a run when all are done."""
         experiment = self.o.experiment
         if experiment.deleted is not None:
-            tracked = any(pod.tracked for pod in self.o.pods)
-            self.gone = not self._open() and (self._late() or not tracked)
+            # A released Pod still has to end: whoever waits for the object waits for its Pods too.
+            self.gone = not self._open() and (self._late() or not self.o.pods)
             if self.gone and experiment.has_finalizer:
                 self.actions.append(
                     RemoveExperimentFinalizer(experiment.namespace, experiment.name, experiment.uid)
