@@ -10,11 +10,22 @@ from tune_operator.experiment.run import Key
 
 
 class Objects(dict[Key, Mapping[str, Any]]):
-    """Raw objects by (namespace, name)."""
+    """Raw objects by (namespace, name); of two versions the newer one stays."""
 
     def __init__(self, wake: Callable[[Key], None]) -> None:
         super().__init__()
         self._wake = wake
+
+    def learn(self, obj: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take in the answer to a request of our own; returns the newest version known.
+
+        The watch may have overtaken it: a deletion that came in between must not be forgotten.
+        """
+        known = self.get(_key(obj))
+        if known is None or _newer(obj["metadata"], known["metadata"]):
+            self[_key(obj)] = obj
+            return obj
+        return known
 
     def observe(self, event: str | None, obj: Mapping[str, Any]) -> None:
         """Take in a watch event; an older version than the known one changes nothing.
@@ -23,16 +34,22 @@ class Objects(dict[Key, Mapping[str, Any]]):
         older version would only end in a conflict. Versions of one object compare as numbers
         (KEP-5504); a new UID is a new object.
         """
-        meta = obj["metadata"]
-        key = (meta["namespace"], meta["name"])
-        known = self.get(key)
         if event == "DELETED":
-            if known is None or known["metadata"]["uid"] == meta["uid"]:
-                self.pop(key, None)
-        elif known is None or _newer(meta, known["metadata"]):
+            self.forget(obj)
+        else:
             # Items of a listing carry no type, and events need one.
-            self[key] = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, **obj}
-        self._wake(key)
+            self.learn({"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, **obj})
+        self._wake(_key(obj))
+
+    def forget(self, obj: Mapping[str, Any]) -> None:
+        """This very object does not exist any more; one made anew under its name stays."""
+        known = self.get(_key(obj))
+        if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
+            del self[_key(obj)]
+
+
+def _key(obj: Mapping[str, Any]) -> Key:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def _newer(meta: Mapping[str, Any], known: Mapping[str, Any]) -> bool:

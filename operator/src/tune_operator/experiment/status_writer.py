@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tune_operator.experiment.run import Key, Run
+from tune_operator.experiment.run import Run
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Conflict, KubeError, NotFound
 from tune_operator.kube.resources import EXPERIMENTS
 from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.clock import Clock
+
+
+class Known(Protocol):
+    """The experiments as last seen."""
+
+    def learn(self, obj: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take in an answer; returns the newest version known."""
+
+    def forget(self, obj: Mapping[str, Any]) -> None:
+        """It does not exist any more."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class StatusWriter:
     kube: Kube
     clock: Clock
     metrics: Metrics
-    objects: dict[Key, Mapping[str, Any]]
+    objects: Known
 
     async def write(self, run: Run, new: Mapping[str, Any]) -> None:
         """PUT /status: it checks UID and resourceVersion, where a merge patch ignores a wrong UID.
@@ -45,9 +55,9 @@ class StatusWriter:
         try:
             self._remember(run, await self.kube.get(EXPERIMENTS, *run.key))
         except NotFound:
-            self.objects.pop(run.key, None)
+            self.objects.forget(run.obj)
 
     def _remember(self, run: Run, obj: Mapping[str, Any]) -> None:
-        self.objects[run.key] = obj
-        if obj["metadata"]["uid"] == run.uid:
-            run.refresh(obj)
+        newest = self.objects.learn(obj)
+        if newest["metadata"]["uid"] == run.uid:
+            run.refresh(newest)
