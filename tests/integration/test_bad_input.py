@@ -24,6 +24,18 @@ BAD_SPECS: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
         ("spec.search.space.lr", "upper"),
     ),
     (
+        "a bucket that cannot be one",
+        {
+            "storage": {
+                "uri": "s3://a..b/team",
+                "endpoint": "http://127.0.0.1:9",
+                "credentials": {"mode": "Secret", "secretRef": {"name": "storage"}},
+            }
+        },
+        "InvalidSpec",
+        ("spec.storage.uri", "bucket name"),
+    ),
+    (
         "two parameters, one variable",
         {"search": {"space": {"a-b": {"constant": 1}, "a.b": {"constant": 2}}}},
         "ParameterCollision",

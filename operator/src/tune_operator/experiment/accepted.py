@@ -18,6 +18,8 @@ from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.observation import Experiment
+from tune_operator.store.errors import BadLocation
+from tune_operator.store.location import Location
 from tune_operator.tuning import schedulers, search
 from tune_operator.tuning.engine import Engine
 from tune_operator.tuning.errors import SearchSpaceError
@@ -70,6 +72,10 @@ def parse(obj: Mapping[str, Any]) -> Experiment:
 def accept(experiment: Experiment, raw_spec: Mapping[str, Any]) -> Accepted:
     """Build what the specification asks for. Raises Refused."""
     objective = experiment.spec.objective
+    try:
+        Location.parse(experiment.spec.storage.uri)
+    except BadLocation as error:
+        raise Refused("InvalidSpec", f"spec.{error.message}") from None
     try:
         searcher = search.build(
             dict(raw_spec["search"]),
