@@ -95,6 +95,8 @@ class Reports:
             await run.store.put_if_absent(key, request.exit.to_bytes())
         except StoreError as error:
             raise NotReady(error.message) from None
+        # It may have been settled while we wrote: what is said of it now would be its successor's.
+        trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
         last = (request.exit.last_result,) if request.exit.last_result else ()
         news = _advance(run, known, last, request.checkpoints)
