@@ -83,6 +83,10 @@ class Reconciler:
             # Somebody wrote in between, most often ourselves in a life before: read, decide again.
             await self.writer.reload(run)
             self.queue.add(key)
+        except NotFound:
+            # Its deletion may have been missed; if it is there after all, the caller retries.
+            await self.writer.reload(run)
+            raise
         except Displaced as displaced:
             logger.warning("left the run: %s", displaced)
             run.claim, run.claimed = None, False
