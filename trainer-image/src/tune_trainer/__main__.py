@@ -2,7 +2,10 @@
 
 import sys
 
+from tune_trainer import departure
 from tune_trainer.runner import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    departure.exit_within(departure.SECONDS, code)
+    sys.exit(code)
