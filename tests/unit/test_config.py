@@ -10,7 +10,7 @@ URL = {"TUNE_SERVICE_URL": "https://tune.system.svc:8443"}
 def test_defaults_need_nothing_but_the_url_trainers_dial() -> None:
     settings = Settings.from_environment(URL)
     assert settings.service_url == "https://tune.system.svc:8443"
-    assert (settings.listen_port, settings.obs_port, settings.workers) == (8443, 8080, 4)
+    assert (settings.listen_port, settings.obs_port, settings.workers) == (8443, 8080, 16)
     assert settings.watch_namespaces == ()
 
 

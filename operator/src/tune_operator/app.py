@@ -171,7 +171,9 @@ class Operator:
         settings = self.settings
         reconciler = await self._reconciler(session)
         server = ReportServer(
-            Reports(self.kube, self.pods, reconciler.runs, self.queue.add, self.metrics),
+            Reports(
+                self.kube, self.pods, reconciler.runs, self.queue.add, self.clock, self.metrics
+            ),
             TokenAuthenticator(self.kube, TOKEN_AUDIENCE),
             certificate.context,
             settings.listen_host,

@@ -33,7 +33,7 @@ class Settings:
     lease_seconds: int = 15
     log_level: str = "INFO"
     log_format: str = "text"
-    workers: int = 4
+    workers: int = 16
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str]) -> Settings:

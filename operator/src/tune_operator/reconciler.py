@@ -14,7 +14,7 @@ from typing import Any
 
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Displaced
-from tune_operator.experiment.gates import REFUSED_SECONDS, Gates
+from tune_operator.experiment.gates import REFUSED_SECONDS, STORE_RETRY_SECONDS, Gates
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.run import Key, Run
@@ -40,12 +40,6 @@ from tune_operator.runtime.clock import Clock
 from tune_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
-
-PROGRESS_SECONDS = 1.0
-"""Leading-edge throttle of status writes that carry nothing but progress."""
-
-STORE_RETRY_SECONDS = 5.0
-"""How soon a store that could not be used is tried again."""
 
 DISPLACED_SECONDS = 15.0
 """Pause before a run is opened again that somebody else has opened meanwhile."""
@@ -118,13 +112,14 @@ class Reconciler:
                 return
             # A Pod refused later, after a change, must not stop what runs from being settled.
             may_start = await self.gates.claim(run, accepted) and may_start
+            may_start = may_start and self.clock.monotonic() >= run.create_after
         observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
         if run.store is not None and run.storage.ok is False:
             await self.gates.lose_store(run, run.storage)
         decision = decide(observation)
         self._log(decision)
         events = await self._write(run, observation, decision)
-        actions = [*self._creates(run, accepted, decision), *decision.actions, *events]
+        actions = [*self._creates(accepted, decision), *decision.actions, *events]
         await self._act(run, actions)
         self._look_again(run, decision)
 
@@ -144,7 +139,7 @@ class Reconciler:
         events: list[Action] = [*alarms(before.get("conditions") or [], after["conditions"])]
         if after == before:
             return events
-        wait = run.written + PROGRESS_SECONDS - self.clock.monotonic()
+        wait = run.progress_wait(self.clock.monotonic())
         if not decision.urgent and not _conditions_differ(before, after) and wait > 0:
             # Nothing the caller does next depends on progress that was not written.
             self.queue.add(run.key, after=wait)
@@ -158,10 +153,7 @@ class Reconciler:
         if wait is not None:
             self.queue.add(run.key, after=wait)
 
-    def _creates(self, run: Run, accepted: Accepted, decision: Decision) -> list[Action]:
-        if self.clock.monotonic() < run.create_after:
-            self.queue.add(run.key, after=run.create_after - self.clock.monotonic())
-            return []
+    def _creates(self, accepted: Accepted, decision: Decision) -> list[Action]:
         return [
             CreatePod(
                 trial,
@@ -182,6 +174,9 @@ class Reconciler:
             wait = (decision.look_again - self.clock.now()).total_seconds()
             # Rows compare with "greater than": look just after the moment, not at it.
             self.queue.add(run.key, after=max(0.0, wait) + 0.1)
+        pause = run.create_after - self.clock.monotonic()
+        if pause > 0:
+            self.queue.add(run.key, after=pause)
         if run.storage.ok is False and run.durable.ended is None:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
         if run.acceptance.ok is False:

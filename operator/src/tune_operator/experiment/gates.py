@@ -31,6 +31,9 @@ STATUS_LOST = (
 REFUSED_SECONDS = 30.0
 """Pause before a Pod that was refused is tried again, by a dry run."""
 
+STORE_RETRY_SECONDS = 5.0
+"""Pause before a store that could not be used is tried again, whatever wakes the experiment."""
+
 CLAIMED = "the store takes our writes and the run is ours"
 
 
@@ -101,11 +104,13 @@ class Gates:
         """Connect to the store; False with a finding when it cannot be used."""
         if run.store is not None:
             return True
+        if self.writer.clock.monotonic() < run.store_after:
+            return False  # a store that hangs must not keep a worker busy at each report
         spec = accepted.experiment.spec
         try:
             run.store = await connect(self.kube, run.key[0], spec.storage, self.observe_store)
         except StorageProblem as found:
-            run.storage = found.finding
+            await self.lose_store(run, found.finding)
             return False
         return True
 
@@ -154,6 +159,7 @@ class Gates:
     async def lose_store(self, run: Run, finding: Finding) -> None:
         """Forget the client, so that the next look reads the Secret again: keys get rotated."""
         run.storage = finding
+        run.store_after = self.writer.clock.monotonic() + STORE_RETRY_SECONDS
         store, run.store = run.store, None
         if store is not None:
             await store.close()

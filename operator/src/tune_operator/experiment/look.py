@@ -39,7 +39,13 @@ class Looker:
         self, run: Run, accepted: Accepted, now: datetime, *, may_start: bool
     ) -> Observation:
         """One consistent look. Raises KubeError when a live read fails."""
-        await asyncio.gather(*(self._confirm(run, trial) for trial in run.durable.open_attempts))
+        # What has no Pod yet matters only where one would be made: a quota may hold up hundreds.
+        doubtful = [
+            trial
+            for trial in run.durable.open_attempts
+            if trial.pod_uid or may_start or accepted.experiment.deleted
+        ]
+        await asyncio.gather(*(self._confirm(run, trial) for trial in doubtful))
         observation = Observation(
             now=now,
             experiment=accepted.experiment,

@@ -22,6 +22,7 @@ from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.obs.metrics import Metrics
 from tune_operator.reports.identity import PodIdentity
 from tune_operator.reports.sink import NotBound, NotReady, Outdated
+from tune_operator.runtime.clock import Clock
 from tune_operator.store.errors import StoreError
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
@@ -47,7 +48,8 @@ class Reports:
     kube: Kube
     pods: Informer[PodView]
     runs: Mapping[str, Run]
-    wake: Callable[[Key], None]
+    wake: Callable[[Key, float], None]
+    clock: Clock
     metrics: Metrics
 
     async def session(self, pod: PodIdentity, request: SessionRequest) -> SessionResponse:
@@ -58,7 +60,7 @@ class Reports:
             async with asyncio.timeout(BIND_SECONDS):
                 while (trial := self._trial(run, view, request.attempt)).pod_uid == "":
                     changed = run.changed
-                    self.wake(run.key)
+                    self.wake(run.key, 0.0)
                     await changed.wait()
         except TimeoutError:
             raise NotBound("the attempt is not bound to this Pod yet: ask again") from None
@@ -77,7 +79,8 @@ class Reports:
         directive = _decide(run, trial.name, fresh)
         if news != known:
             run.progress[trial.name] = news
-            self.wake(run.key)
+            # Not sooner than it can be written: hundreds of trainers report many times a second.
+            self.wake(run.key, run.progress_wait(self.clock.monotonic()))
         return ResultsResponse(received=news.seq, durable=trial.seq, directive=directive)
 
     async def complete(self, pod: PodIdentity, request: CompleteRequest) -> CompleteResponse:
@@ -101,7 +104,7 @@ class Reports:
         last = (request.exit.last_result,) if request.exit.last_result else ()
         news = _advance(run, known, last, request.checkpoints)
         run.progress[trial.name] = replace(news, completed=True)
-        self.wake(run.key)
+        self.wake(run.key, 0.0)
         return CompleteResponse()
 
     async def _view(self, pod: PodIdentity) -> PodView:

@@ -27,6 +27,9 @@ from tune_trainer.protocol.keys import RunKeys
 Key = tuple[str, str]
 """(namespace, name) of an experiment."""
 
+PROGRESS_SECONDS = 1.0
+"""Leading-edge throttle of status writes that carry nothing but progress."""
+
 
 @dataclass
 class Run:
@@ -40,6 +43,7 @@ class Run:
     acceptance: Finding = field(default_factory=Finding)
     asked: float = float("-inf")
     storage: Finding = field(default_factory=Finding)
+    store_after: float = float("-inf")
     store: ObjectStore | None = None
     claim: Claim | None = None
     claimed: bool = False
@@ -66,6 +70,10 @@ class Run:
         }
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
+
+    def progress_wait(self, now: float) -> float:
+        """Seconds from ``now`` (monotonic) until mere progress may be written; may be negative."""
+        return self.written + PROGRESS_SECONDS - now
 
     @property
     def keys(self) -> RunKeys:
