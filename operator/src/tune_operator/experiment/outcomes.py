@@ -46,9 +46,11 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
                     f"Pod {name} exists and is not ours: delete or rename it; it is never touched"
                 )
                 run.create_after = now + CONFLICT_SECONDS
+                waits.append(CONFLICT_SECONDS)  # nothing tells us when a foreign Pod goes
             case QuotaExceeded(message=message):
                 run.quota = f"a Pod was refused: {message}"
                 run.create_after = now + QUOTA_SECONDS
+                waits.append(QUOTA_SECONDS)  # nor when others leave us room
             case Throttled(retry_after=seconds):
                 waits.append(seconds)
             case Failed(action=action, error=error):
