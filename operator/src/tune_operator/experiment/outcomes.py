@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from tune_operator.experiment.run import Run
-from tune_operator.kube.errors import Forbidden
+from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.kube.outcomes import (
     AlreadyForeign,
     AlreadyOurs,
@@ -16,6 +16,8 @@ from tune_operator.kube.outcomes import (
     QuotaExceeded,
     Throttled,
 )
+from tune_operator.lifecycle.actions import CreatePod
+from tune_operator.lifecycle.conditions import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,12 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
                 waits.append(QUOTA_SECONDS)  # nor when others leave us room
             case Throttled(retry_after=seconds):
                 waits.append(seconds)
+            case Failed(action=CreatePod(), error=Forbidden() | Invalid() as error):
+                # It was fine when it was asked last: let the dry run say at once what is not now.
+                logger.warning("a Pod was refused: %s", error)
+                run.acceptance, run.asked = Finding(), float("-inf")
+                run.create_after = now + QUOTA_SECONDS
+                waits.append(0.0)
             case Failed(action=action, error=error):
                 logger.warning("%s failed: %s", type(action).__name__, error)
                 # A policy that says no says it again: as slow as a quota.
