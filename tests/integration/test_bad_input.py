@@ -61,6 +61,17 @@ BAD_SPECS: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
         ("spec.template", "volumeMounts", "data"),
     ),
     (
+        "variables that are no objects",
+        {
+            "trainer": None,
+            "template": {
+                "spec": {"containers": [{"name": "trainer", "image": "played", "env": ["A=1"]}]}
+            },
+        },
+        "InvalidPod",
+        ("spec.template", "env", "lists of objects"),
+    ),
+    (
         "a typo in the template",
         {
             "trainer": None,

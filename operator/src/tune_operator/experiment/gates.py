@@ -28,6 +28,11 @@ STATUS_LOST = (
     "a backup, or delete this TuneExperiment and create a new one; nothing was overwritten"
 )
 
+ODD_TEMPLATE = (
+    "spec.template is no Pod template: volumes, and env and volumeMounts of the container trainer, "
+    "must be lists of objects, metadata.labels and metadata.annotations objects"
+)
+
 REFUSED_SECONDS = 30.0
 """Pause before a Pod that was refused is tried again, by a dry run."""
 
@@ -81,9 +86,11 @@ class Gates:
 
     async def _dry_run(self, accepted: Accepted) -> None:
         # Attempt 0 is never given out, so the name cannot be taken by a Pod of ours.
-        body = pod.build(
-            accepted.experiment, trial_name(0), 0, accepted.searcher.config(0), self.session
-        )
+        config = accepted.searcher.config(0)
+        try:
+            body = pod.build(accepted.experiment, trial_name(0), 0, config, self.session)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Refused("InvalidPod", f"{ODD_TEMPLATE} ({error})") from None
         source = "trainer" if accepted.experiment.spec.trainer else "template"
         try:
             await self.kube.create(PODS, accepted.experiment.namespace, body, dry_run=True)
