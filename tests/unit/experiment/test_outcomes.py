@@ -1,15 +1,42 @@
-"""What outcomes of actions leave on the run."""
+"""Pods that were refused are tried again, although nothing may ever tell us to."""
 
 import pytest
 
-from tune_operator.experiment.outcomes import QUOTA_SECONDS, RETRY_SECONDS, note
+from tune_operator.experiment.outcomes import (
+    CONFLICT_SECONDS,
+    QUOTA_SECONDS,
+    RETRY_SECONDS,
+    note,
+)
 from tune_operator.experiment.run import Run
 from tune_operator.kube.errors import Forbidden, Invalid, KubeError, Transient
-from tune_operator.kube.outcomes import Failed, QuotaExceeded
+from tune_operator.kube.outcomes import AlreadyForeign, Created, Failed, QuotaExceeded
 from tune_operator.lifecycle.actions import CreatePod
 from tune_operator.lifecycle.conditions import Finding
 
 CREATE = CreatePod("00000", 1, {})
+REFUSALS = {
+    "quota": (QuotaExceeded(CREATE, "exceeded quota: one"), QUOTA_SECONDS),
+    "foreign Pod": (AlreadyForeign(CREATE, {"metadata": {"name": "taken"}}), CONFLICT_SECONDS),
+}
+
+
+@pytest.mark.parametrize(("refusal", "pause"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_the_same_refusal_again_is_looked_at_again(
+    refusal: QuotaExceeded | AlreadyForeign, pause: float
+) -> None:
+    run = Run(("ns", "name"), "uid", {})
+
+    assert note(run, [refusal], now=100.0) == 0.0  # at once: the conditions change
+    assert note(run, [refusal], now=200.0) == pause
+    assert run.create_after == 200.0 + pause
+
+
+def test_a_created_pod_clears_what_was_noted() -> None:
+    run = Run(("ns", "name"), "uid", {}, quota="a Pod was refused", name_conflict="taken")
+
+    assert note(run, [Created(CREATE, {"metadata": {}})], now=0.0) == 0.0
+    assert (run.quota, run.name_conflict) == ("", "")
 
 
 def accepted() -> Run:
@@ -31,11 +58,3 @@ def test_a_lost_answer_says_nothing_about_the_pod() -> None:
     assert note(run, [Failed(CREATE, Transient("broken off"))], 100.0) == RETRY_SECONDS
     assert run.acceptance.ok
     assert run.create_after < 100.0
-
-
-def test_a_quota_is_told_once_and_waited_for() -> None:
-    run = accepted()
-    refused = [QuotaExceeded(CREATE, "exceeded quota: pods")]
-    assert note(run, refused, 100.0) == 0.0
-    assert note(run, refused, 120.0) is None
-    assert run.create_after == 120.0 + QUOTA_SECONDS
