@@ -1,6 +1,6 @@
 """Builds the cluster's programs from the Go tool modules, each once per version.
 
-A cache entry is named by a hash of what goes in: go.mod, go.sum, packages, flags, platform. Not
+A cache entry is named by a hash of what goes in: module files, packages, flags, platform. Not
 by the version of Go, whose update on a machine is no reason to build for ten minutes.
 """
 
@@ -48,7 +48,7 @@ class Group:
     def key(self) -> str:
         """The cache key of this group's programs."""
         state = sha256()
-        for file in ("go.mod", "go.sum"):
+        for file in ("go.mod", "go.sum", *sorted(f.name for f in self.folder.glob("*.go"))):
             state.update((self.folder / file).read_bytes())
         parts = [*self.flags(), *sorted(self.programs.items()), platform.machine()]
         state.update(repr(parts).encode())
@@ -73,7 +73,7 @@ ETCD = Group("etcd", "etcd", {"etcd": "go.etcd.io/etcd/server/v3"})
 KWOK = Group("kwok", "kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
 MINIO = Group("minio", "minio", {"minio": "github.com/minio/minio"})
 HELM = Group("helm", "helm", {"helm": "helm.sh/helm/v3/cmd/helm"})
-COREDNS = Group("coredns", "coredns", {"coredns": "github.com/coredns/coredns"})
+COREDNS = Group("coredns", "coredns", {"coredns": "."})  # a main package of our own
 
 # In the order of need: MinIO's program goes into an image, which is made while the rest builds.
 GROUPS: dict[str, tuple[Group, ...]] = {

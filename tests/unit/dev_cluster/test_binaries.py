@@ -15,13 +15,14 @@ def module_file(name: str) -> str:
     return (MODULES / name / "go.mod").read_text()
 
 
-def test_every_program_is_a_tool_of_its_module() -> None:
-    for groups in GROUPS.values():
-        for group in groups:
-            for package in group.programs.values():
-                assert re.search(
-                    rf"(tool|^\t).*{re.escape(package)}$", module_file(group.module), re.MULTILINE
-                )
+def test_every_program_is_a_tool_of_its_module_or_its_main_package() -> None:
+    for group in {group.name: group for groups in GROUPS.values() for group in groups}.values():
+        for package in group.programs.values():
+            if package == ".":
+                assert (group.folder / "main.go").exists()
+            else:
+                pattern = rf"(tool|^\t).*{re.escape(package)}$"
+                assert re.search(pattern, module_file(group.module), re.MULTILINE)
 
 
 def test_programs_built_together_are_named_by_their_packages() -> None:
@@ -75,6 +76,8 @@ def test_the_key_covers_all_that_goes_in(tmp_path: Path, monkeypatch: pytest.Mon
     for file in ("go.mod", "go.sum"):
         (tmp_path / "m" / file).write_text("changed")
         keys.append(group.key())
+    (tmp_path / "m" / "main.go").write_text("package main")
+    keys.append(group.key())
     assert len(set(keys)) == len(keys)
     assert group.key() == keys[-1]
 
