@@ -23,7 +23,7 @@ def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
     if own := environment.get("TUNE_CACHE_DIR"):
         return Path(own).expanduser().resolve()
     xdg = environment.get("XDG_CACHE_HOME")
-    base = Path(xdg) if xdg else Path(environment.get("HOME", "/root")) / ".cache"
+    base = Path(xdg) if xdg else Path.home() / ".cache"
     return base / "tune-operator"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dev.cluster import plan, ports
 from dev.cluster.errors import Missing
-from dev.cluster.paths import ClusterPaths
+from dev.cluster.paths import ClusterPaths, cache_root
 from dev.cluster.plan import Plan
 
 
@@ -91,3 +91,16 @@ def test_unusable_names_are_refused(tmp_path: Path, name: str) -> None:
 def test_a_folder_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="TUNE_CACHE_DIR"):
         ClusterPaths.of("a", tmp_path / ("x" * 100))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TUNE_CACHE_DIR": "/own", "XDG_CACHE_HOME": "/xdg"}, Path("/own")),
+        ({"XDG_CACHE_HOME": "/xdg"}, Path("/xdg/tune-operator")),
+        ({}, Path.home() / ".cache" / "tune-operator"),
+    ],
+    ids=["own", "xdg", "home"],
+)
+def test_the_cache_is_where_the_user_wants_it(environment: dict[str, str], expected: Path) -> None:
+    assert cache_root(environment) == expected
