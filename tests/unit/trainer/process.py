@@ -10,6 +10,14 @@ from tests.unit.trainer.operator_server import TOKEN, WAIT, OperatorServer
 from tune_trainer.protocol import environment as env
 
 TRAINABLES = Path(__file__).parent / "trainables"
+HASTY = """
+import sys
+from tune_trainer import runner
+from tune_trainer.limits import Limits
+runner.Limits = lambda: Limits(cleanup=0.2)
+sys.exit(runner.main(sys.argv[1:]))
+"""
+"""The trainer with less patience for the user's cleanup()."""
 
 
 class Trainer:
@@ -24,7 +32,13 @@ class Trainer:
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(
-        self, entrypoint: str, *, attempt: int = 1, grace: float = 30.0, without: str = ""
+        self,
+        entrypoint: str,
+        *,
+        attempt: int = 1,
+        grace: float = 30.0,
+        without: str = "",
+        program: tuple[str, ...] = ("-m", "tune_trainer"),
     ) -> subprocess.Popen[str]:
         """A running trainer, its environment complete but for ``without``; stderr is a pipe."""
         environ = {
@@ -43,7 +57,7 @@ class Trainer:
         }
         environ.pop(without, None)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tune_trainer", entrypoint],
+            [sys.executable, *program, *entrypoint.split()],
             env=environ, cwd=self._tmp, text=True, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self._processes.append(process)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import OperatorServer, error, session_response
-from tests.unit.trainer.process import Trainer, ended
+from tests.unit.trainer.process import HASTY, Trainer, ended
 from tests.unit.trainer.s3_server import S3Server
 from tests.unit.trainer.s3_server import error as s3_error
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -347,6 +347,23 @@ def test_worker_processes_can_be_stopped_without_stopping_the_trial(
     code, stderr = trainer.run("counting:Forks")
     assert code == 0, stderr
     assert record(s3).outcome is Outcome.COMPLETED
+
+
+def test_a_cleanup_that_never_ends_keeps_neither_the_end_nor_the_process(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer
+) -> None:
+    operator.session = session_response(s3.endpoint, criteria={"training_iteration": 2.0})
+    code, stderr = ended(trainer.start("counting:NeverClean", program=("-c", HASTY)))
+    assert code == 0, stderr
+    assert "cleanup() still runs" in stderr
+    assert operator.completed == [record(s3)]
+
+
+def test_no_entry_point_is_a_failure_that_says_where_to_name_one(trainer: Trainer) -> None:
+    code, stderr = trainer.run("")
+    assert code == 1
+    assert "args" in stderr
+    assert "TUNE_ENTRYPOINT" in stderr
 
 
 @pytest.mark.parametrize("name", ["TUNE_SESSION_URL", "AWS_SECRET_ACCESS_KEY"])

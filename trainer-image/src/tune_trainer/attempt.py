@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_trainer import state
+from tune_trainer import departure, state
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
 from tune_trainer.context import TrialContext, current
@@ -55,7 +56,7 @@ class AttemptRunner:
         spool = Spool(session.metric, session.mode, limits.spool_results, limits.spool_bytes)
         self._reporter = Reporter(client, session.attempt, spool, limits)
         self._staging = Path(tempfile.mkdtemp(prefix="tune-"))
-        retry = Retry(limits.upload)
+        retry = Retry(limits.upload, denied=limits.denied)
         self._saver = Saver(attempt, store, self._reporter, self._staging, retry)
         self._ending = Ending(attempt, store, client, self._reporter, limits)
         self._trainable: Trainable | None = None
@@ -68,7 +69,7 @@ class AttemptRunner:
         self._interruption.starting(self._give_up, self._reporter.hurry)
         self._reporter.start()
         end = self._ending.write(self._end(entry), self._limits.upload)
-        self._cleanup()
+        self._cleanup(end.code)
         self._interruption.ended(end.code)
         self._ending.tell(self._limits.complete)
         if end.outcome is Outcome.FAILED:
@@ -109,7 +110,7 @@ class AttemptRunner:
         return loop.run(restored)
 
     def _restore(self, trainable: Trainable, progress: Progress) -> Mapping[str, Any]:
-        retry = Retry(self._limits.restore)
+        retry = Retry(self._limits.restore, denied=self._limits.denied)
         with fetch(
             self._store, self._keys, self._session.plan, self._staging, retry
         ) as restored:  # fmt: skip
@@ -144,10 +145,22 @@ class AttemptRunner:
             return EXIT_UNUSABLE
         return end.code if end.outcome is Outcome.FAILED else EXIT_OK
 
-    def _cleanup(self) -> None:
+    def _cleanup(self, code: int) -> None:
         if self._trainable is None:
             return
+        done = threading.Event()
+
+        def end_without_it() -> None:
+            if done.wait(self._limits.cleanup):
+                return
+            log.warning("cleanup() still runs after %.0f s: exiting", self._limits.cleanup)
+            self._ending.tell(self._limits.complete)
+            departure.exit_now(code)
+
+        threading.Thread(target=end_without_it, name="cleanup", daemon=True).start()
         try:
             self._trainable.cleanup()
         except BaseException:  # the end is written: nothing changes it any more
             log.exception("cleanup() failed")
+        finally:
+            done.set()

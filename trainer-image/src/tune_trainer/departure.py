@@ -24,8 +24,13 @@ def exit_within(seconds: float, code: int) -> None:
     def end() -> None:
         time.sleep(seconds)
         log.warning("something of the user's code still runs after the end: exiting without it")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        exit_now(code)
 
     threading.Thread(target=end, name="departure", daemon=True).start()
+
+
+def exit_now(code: int) -> None:
+    """End the process with ``code``, whatever else runs; what was printed is not lost."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -17,12 +17,16 @@ class Limits:
     """Results of steps shorter than this are sent together, without waiting for each answer."""
     quick_backlog: int = 256
     """Unanswered results of quick steps; beyond it they wait like slow ones."""
+    cleanup: float = 30.0
+    """What the user's ``cleanup()`` gets before the attempt's end is told without it."""
     complete: float = 20.0
     """How long to try ``/v1/complete``: the exit record is already in the store."""
     restore: float = 300.0
     """How long one request of a restore is retried, then exit 75."""
     upload: float = 900.0
     """How long one request of a checkpoint or the exit record is retried, then exit 75."""
+    denied: float = 60.0
+    """The same while the store does not know our keys: a new Pod gets the Secret's present ones."""
     spool_results: int = 4096
     """Results that are kept until the operator calls them durable (see ``spool``)."""
     spool_bytes: int = 2 * 1024 * 1024

@@ -130,6 +130,9 @@ class Reporter:
             except NotNow as error:
                 pause = max(next(pauses), error.retry_after)
                 log.warning("results are kept: %s; trying again in %.1f s", error, pause)
+            except Exception:  # a defect here must not silence the attempt for good
+                pause = next(pauses)
+                log.exception("results are kept; trying again in %.1f s", pause)
             else:
                 pauses = delays(first=0.5, longest=30.0)
                 pause = self._limits.quick_step

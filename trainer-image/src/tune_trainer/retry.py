@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tune_trainer.errors import Unusable
-from tune_trainer.store.base import Unavailable
+from tune_trainer.store.base import KeysRefused, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -28,10 +29,12 @@ def delays(first: float, longest: float) -> Iterator[float]:
 class Retry:
     """How one request is repeated while the store does not serve it.
 
-    ``seconds`` counts from the first try. ``wait`` and ``clock`` are the real ones except in tests.
+    ``seconds`` counts from the first try, as does ``denied`` while our keys are refused. ``wait``
+    and ``clock`` are the real ones except in tests.
     """
 
     seconds: float
+    denied: float = math.inf
     first: float = 0.2
     longest: float = 10.0
     wait: Callable[[float], object] = time.sleep
@@ -39,13 +42,16 @@ class Retry:
 
     def run(self, action: Callable[[], T]) -> T:
         """The action's value; raises Unusable when the deadline has passed."""
-        end = self.clock() + self.seconds
+        start = self.clock()
         for delay in delays(self.first, self.longest):
             try:
                 return action()
             except Unavailable as error:
-                if self.clock() + delay > end:
-                    raise Unusable(f"gave up after {self.seconds:.0f} s: {error}") from error
+                bound = self.seconds
+                if isinstance(error, KeysRefused):
+                    bound = min(bound, self.denied)
+                if self.clock() + delay > start + bound:
+                    raise Unusable(f"gave up after {bound:.0f} s: {error}") from error
                 log.warning("%s; trying again in %.1f s", error, delay)
             self.wait(delay)
         raise AssertionError("delays() never ends")

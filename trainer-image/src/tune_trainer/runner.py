@@ -13,7 +13,7 @@ from tune_trainer.errors import AttemptFailed, TrainerError, Unusable
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.operator_client import OperatorClient
-from tune_trainer.protocol.environment import EXIT_UNUSABLE
+from tune_trainer.protocol.environment import EXIT_FAILED, EXIT_UNUSABLE
 from tune_trainer.settings import Settings
 from tune_trainer.store.s3 import S3Store
 from tune_trainer.trainable import Trainable
@@ -27,6 +27,9 @@ def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
     try:
         settings = Settings.read(environ, arguments)
         return _run(settings, Limits())
+    except AttemptFailed as error:  # so early that there is no session to record it in
+        log.critical("%s", error)
+        return EXIT_FAILED
     except TrainerError as error:
         log.critical("%s: %s", type(error).__name__, error)
         # At once: threads may still wait for a store or an operator that is of no use any more.

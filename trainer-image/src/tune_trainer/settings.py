@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tune_trainer.errors import Unusable
+from tune_trainer.errors import AttemptFailed, Unusable
 from tune_trainer.protocol import environment as env
+from tune_trainer.protocol.exit_record import Reason
 from tune_trainer.store.s3 import Credentials
 
 
@@ -26,10 +27,14 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], arguments: list[str]) -> Settings:
-        """Raises Unusable that names the variable."""
+        """Raises Unusable that names the variable, and AttemptFailed without an entry point."""
         entrypoint = arguments[0] if arguments else environ.get(env.ENTRYPOINT, "")
         if not entrypoint or len(arguments) > 1:
-            raise Unusable("usage: python -m tune_trainer module:Class (inside a trial's Pod)")
+            raise AttemptFailed(
+                Reason.ENTRYPOINT_ERROR,
+                "name what to train, module:Class, as the one argument of container trainer "
+                f"(args) or in {env.ENTRYPOINT}",
+            )
         return cls(
             session_url=_need(environ, env.SESSION_URL),
             ca=_need(environ, env.CA),

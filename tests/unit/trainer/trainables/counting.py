@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,13 @@ def pass_gate(folder: Path, iteration: int) -> None:
     (folder / f"begun-{iteration}").touch()
     while not (folder / f"open-{iteration}").exists() and not (folder / "open").exists():
         time.sleep(0.005)
+
+
+class NeverClean(Count):
+    """Its cleanup waits for something that never comes."""
+
+    def cleanup(self) -> None:
+        threading.Event().wait()
 
 
 class Raises(Count):

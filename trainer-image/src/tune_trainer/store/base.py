@@ -24,6 +24,10 @@ class Unavailable(StoreError):
     """
 
 
+class KeysRefused(Unavailable):
+    """The store does not know our keys, or not any more; another Pod may have better ones."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Bytes of an object from some offset on; ``total`` is the size of the whole object, or 0

@@ -20,7 +20,7 @@ import urllib3
 from minio import Minio
 from urllib3.exceptions import HTTPError
 
-from tune_trainer.store.base import Chunk, NotFound, Unavailable
+from tune_trainer.store.base import Chunk, KeysRefused, NotFound, Unavailable
 
 CONNECTIONS = 8
 SIGNATURE_LIFETIME = timedelta(hours=1)
@@ -29,6 +29,11 @@ SLICE = 256 * 1024
 """Bytes per send: a socket's time-out covers one send, so slow links need small ones."""
 
 DEFAULT_REGION = "us-east-1"
+
+KEYS_REFUSED = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+)
+"""Codes that say who we are is in doubt, not what we may do."""
 
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
@@ -136,7 +141,8 @@ class S3Store:
         # A missing bucket is a 404 too, but says nothing about the object.
         if answer.status == 404 and code in {"", "NoSuchKey"}:
             raise NotFound(f"{self._where}/{key}: no such object")
-        raise Unavailable(f"{self._where}/{key}: HTTP {answer.status} {code}".rstrip())
+        refused = KeysRefused if code in KEYS_REFUSED else Unavailable
+        raise refused(f"{self._where}/{key}: HTTP {answer.status} {code}".rstrip())
 
 
 class _Multipart:
