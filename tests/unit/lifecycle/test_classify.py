@@ -279,6 +279,13 @@ CASES = [
         evidence(pod(waiting("ContainerCreating"), phase="Pending"), NOT_ASKED),
     ),
     case(
+        "20 still starting after a minute: a ConfigMap may be missing",
+        20,
+        "starting",
+        evidence(pod(waiting("ContainerCreating"), phase="Pending"), NOT_ASKED, now=at(61)),
+        reason="SlowStart",
+    ),
+    case(
         "20 one second before the time-out",
         20,
         "starting",

@@ -164,7 +164,7 @@ def test_stalled_by_endings(given: TrialState, stalled: bool) -> None:
     assert made.status is stalled
     if stalled:
         assert made.reason == "ValueError"
-        assert made.message == "trial 00000 attempt 1: bad batch"
+        assert made.message == "trial 00000 attempt 1: ValueError: bad batch"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_stalled_by_endings(given: TrialState, stalled: bool) -> None:
         ("ContainerCreating", False),
         ("PodInitializing", False),
         ("StartTimeout", False),
-        ("", False),
+        ("SlowStart", True),
     ],
 )
 def test_stalled_by_a_trainer_that_does_not_start(reason: str, stalled: bool) -> None:

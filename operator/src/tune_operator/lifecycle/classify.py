@@ -21,6 +21,12 @@ from tune_operator.lifecycle.trial_state import StopIntent
 from tune_trainer.protocol.environment import EXIT_UNUSABLE
 from tune_trainer.protocol.exit_record import Outcome
 
+NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
+"""What the kubelet calls a container that is on its way."""
+
+START_TIMEOUT = "StartTimeout"
+"""Reason where the kubelet gave none."""
+
 INTERRUPTIONS_IN_A_ROW = 10
 """Row 9: this many endings in a row without a new commit make an interruption a failure."""
 
@@ -155,15 +161,27 @@ def _row20(e: Evidence) -> Verdict:
     reason, message = start_problem(e)
     if e.start_deadline is not None and e.now >= e.start_deadline:
         return Verdict(20, "not started", Then.START_ERROR, reason=reason, message=message)
-    return Verdict(20, "starting", Then.WAIT, Counts.NOTHING, reason, message, e.start_deadline)
+    moments = [at for at in (e.slow_start_at, e.start_deadline) if at is not None and at > e.now]
+    again = min(moments, default=None)
+    return Verdict(20, "starting", Then.WAIT, Counts.NOTHING, reason, message, again)
 
 
 def start_problem(e: Evidence) -> tuple[str, str]:
-    """Reason and message of a trainer that does not start, in the kubelet's words."""
+    """Reason and message of a trainer that does not start, in the kubelet's words if it has any.
+
+    Of a missing ConfigMap, Secret or volume it says nothing in the Pod's status, only in events.
+    """
     if e.pod is None:
-        return "StartTimeout", ""
+        return START_TIMEOUT, ""
     trainer = e.pod.trainer
-    return trainer.waiting_reason or "StartTimeout", trainer.waiting_message
+    if trainer.waiting_reason not in ("", *NORMAL_WAITING):
+        return trainer.waiting_reason, trainer.waiting_message
+    if e.slow_start_at is None or e.now < e.slow_start_at:
+        return trainer.waiting_reason or START_TIMEOUT, ""
+    return "SlowStart", (
+        f"Pod {e.pod.name} still waits for its image, a ConfigMap, a Secret or a volume: "
+        f"kubectl describe pod {e.pod.name}"
+    )
 
 
 def _preempted(row: int, e: Evidence) -> Verdict:

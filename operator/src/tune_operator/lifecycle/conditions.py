@@ -9,7 +9,8 @@ from typing import Any
 
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.actions import EmitEvent
-from tune_operator.lifecycle.classify import Verdict
+from tune_operator.lifecycle.classify import NORMAL_WAITING, START_TIMEOUT, Verdict
+from tune_operator.lifecycle.events import told
 from tune_operator.lifecycle.trial_rows import MESSAGE_LIMIT as TRIAL_MESSAGE_LIMIT
 from tune_operator.lifecycle.trial_rows import REASON_LIMIT
 from tune_operator.lifecycle.trial_state import Interruption, Phase, RunState, TrialState
@@ -141,7 +142,7 @@ def _finding(kind: str, finding: Finding) -> Condition | None:
 
 def _ready(findings: Findings, *, ended: bool) -> Condition | None:
     if ended:
-        return yes("Ready", "Ended", "nothing is left to run")
+        return yes("Ready", "Ended", "nothing is left to run; changes have no effect any more")
     for finding in (findings.accepted, findings.storage):
         if finding.ok is False:
             return no("Ready", finding.reason, finding.message)
@@ -167,7 +168,7 @@ def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) ->
     if state.ended is not None:
         return None
     for trial, verdict in verdicts:
-        if verdict.row == 20 and verdict.reason not in ("", *_NORMAL_WAITING, "StartTimeout"):
+        if verdict.row == 20 and verdict.reason not in (START_TIMEOUT, *NORMAL_WAITING):
             text = f"trial {trial.name}: {verdict.message or verdict.reason}"
             return yes("Stalled", verdict.reason, text)
     for trial in state.trials:
@@ -176,12 +177,9 @@ def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) ->
             continue
         often = INFRASTRUCTURE_STREAK if why.cls == "rejected" else 1
         if why.cls in ("failed", "rejected", "not started") and trial.streak >= often:
-            text = f"trial {trial.name} attempt {why.attempt}: {_said(why) or why.reason}"
+            text = f"trial {trial.name} attempt {why.attempt}: {told(why.reason, _said(why))}"
             return yes("Stalled", _word(why.reason), text)
     return no("Stalled", "Moving", "no trial is held up")
-
-
-_NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
 
 
 def _deleting(*, deleting: bool) -> Condition | None:
@@ -198,13 +196,18 @@ def _terminal(state: RunState, total: int) -> list[Condition]:
     if state.ended is None:
         return []
     errored = [trial for trial in state.trials if trial.phase is Phase.ERRORED]
-    last = errored[-1].interruption if errored else None
-    example = f"; {errored[-1].name}: {last.reason}: {_said(last)}" if last else ""
+    example = f"; {errored[-1].name}: {_why(errored[-1])}" if errored else ""
     text = f"{total - len(errored)} of {total} trials terminated, {len(errored)} errored{example}"
     if len(errored) == total:
         return [yes("Failed", "AllTrialsErrored", text)]
     reason = "TrialsErrored" if errored else "AllTrialsTerminated"
     return [yes("Complete", reason, text)]
+
+
+def _why(trial: TrialState) -> str:
+    """Why a trial errored: its own reason, with the last interruption's words if they are its."""
+    why = trial.interruption
+    return told(trial.reason, _said(why) if why and why.reason == trial.reason else "")
 
 
 def _said(why: Interruption) -> str:

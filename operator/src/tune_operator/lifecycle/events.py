@@ -17,7 +17,7 @@ def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> lis
     if trial.phase is Phase.TERMINATED or (verdict.then is Then.STOPPED and not trial.finished):
         return []  # as planned: the status says it, and hundreds of such events would hide others
     why = trial.interruption
-    detail = f"{why.reason}: {why.message}".rstrip(": ") if why else verdict.reason
+    detail = told(why.reason, why.message) if why else verdict.reason
     if trial.phase is Phase.ERRORED:
         if trial.reason == NO_VALID_CHECKPOINT:
             detail = f"{NO_VALID_CHECKPOINT}: a checkpoint was reported and is not in the store"
@@ -35,6 +35,13 @@ def settle_events(trial: TrialState, verdict: Verdict, max_failures: int) -> lis
     text = f"trial {trial.name} attempt {trial.attempt} ended at iteration {trial.iteration}"
     kind = NORMAL if verdict.counts is Counts.NOTHING else WARNING
     return [EmitEvent(kind, reason, f"{text}: {detail}")]
+
+
+def told(reason: str, message: str) -> str:
+    """``reason: message``; messages of Python exceptions begin with the reason already."""
+    if not message or message.startswith(reason):
+        return message or reason
+    return f"{reason}: {message}"
 
 
 def waiting_events(trial: TrialState, verdict: Verdict) -> list[EmitEvent]:

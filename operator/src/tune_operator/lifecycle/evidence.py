@@ -16,6 +16,9 @@ OVERDUE = timedelta(seconds=30)
 RECORD_GRACE = timedelta(seconds=30)
 """How long a Pod that exited 0 may lack an exit record before it counts as a failure (row 10)."""
 
+SLOW_START = timedelta(seconds=60)
+"""A start that takes longer is told as Stalled; most images are there by then."""
+
 DISRUPTIVE_REASONS = frozenset({"Terminated", "NodeShutdown", "Evicted", "Preempting"})
 KILLED_BY_NODE = frozenset({"Preempting", "Terminated", "NodeShutdown", "NodeLost"})
 REJECTED_BY_NODE = frozenset(
@@ -116,6 +119,13 @@ class Evidence:
     @property
     def overdue(self) -> bool:
         return self.overdue_at is not None and self.now > self.overdue_at
+
+    @property
+    def slow_start_at(self) -> datetime | None:
+        """When people should hear of a Pod that has a node but no running trainer."""
+        if self.pod is None or self.pod.scheduled is None or self.ever_started:
+            return None
+        return self.pod.scheduled + SLOW_START
 
     @property
     def start_deadline(self) -> datetime | None:
