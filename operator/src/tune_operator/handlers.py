@@ -71,6 +71,8 @@ def _registry(observe: Observe) -> kopf.OperatorRegistry:
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.scanning.disabled = True
         settings.posting.enabled = False
+        # Kopf gives up after the last one, and with it the process: outlast ten minutes (P15).
+        settings.networking.error_backoffs = [1, 2, 5, 10, 20, *[30] * 40]
 
     @kopf.on.login(registry=handlers)
     def login(**of: Any) -> kopf.ConnectionInfo | None:

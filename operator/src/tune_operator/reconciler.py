@@ -256,6 +256,8 @@ class Reconciler:
             await run.store.close()
 
     def _log(self, decision: Decision) -> None:
+        if decision.gone:
+            logger.info("nothing of the deleted experiment is left")
         for trial, verdict in decision.verdicts:
             if verdict.row not in _QUIET_ROWS:
                 logger.info(

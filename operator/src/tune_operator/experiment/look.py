@@ -88,13 +88,13 @@ class Looker:
     async def _ending(
         self, run: Run, trial: str, attempt: int
     ) -> tuple[ExitKnowledge, tuple[CheckpointRef, ...]]:
-        """Exit record, then the one LIST of manifests. No answer is never taken for "none"."""
+        """Exit record, then the one LIST of its manifests. No answer is never taken for "none"."""
         if run.store is None:
             return Unread.UNDECIDED, ()
         keys = run.keys.trial(trial)
         try:
             record = await read_exit_record(run.store, keys.exit_record(attempt))
-            listed = await run.store.list(keys.manifests())
+            listed = await run.store.list(keys.manifests(attempt))
         except store_errors.StoreError as error:
             run.storage = problem(error).finding
             return Unread.UNDECIDED, ()

@@ -82,9 +82,10 @@ class TrialKeys:
 
     root: str
 
-    def manifests(self) -> str:
-        """Prefix of the trial's manifests."""
-        return f"{self.root}/m/"
+    def manifests(self, attempt: int | None = None) -> str:
+        """Prefix of the trial's manifests, or of one attempt's."""
+        of = "" if attempt is None else f"{attempt:0{ATTEMPT_WIDTH}d}-"
+        return f"{self.root}/m/{of}"
 
     def manifest(self, ref: CheckpointRef) -> str:
         """Key of one manifest, the commit point of a checkpoint."""
