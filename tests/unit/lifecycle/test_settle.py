@@ -250,3 +250,13 @@ def test_a_record_older_than_what_was_reported_changes_nothing() -> None:
 def test_a_record_without_a_result_changes_nothing() -> None:
     made = after(trial(iteration=3, objective=0.5), SIGNALLED).trial
     assert (made.iteration, made.objective) == (3, 0.5)
+
+
+def test_a_trial_that_never_started_errs_for_the_reason_noted_before_its_pod_was_deleted() -> None:
+    noted = Interruption(
+        "not started", "ErrImagePull", "no such image", row=20, attempt=1, iteration=0, time=at(-9)
+    )
+    given = evidence(pod(ended(1), phase="Failed"), intent=StopIntent.START_ERROR)
+    before = trial(failures=3, stop_intent=StopIntent.START_ERROR, interruption=noted)
+    made = after(before, given).trial
+    assert (made.phase, made.reason) == (Phase.ERRORED, "ErrImagePull")

@@ -67,7 +67,9 @@ def settle(
     if verdict.counts in (Counts.FAILURE, Counts.DISRUPTION) and exhausted(
         trial, failure.max_failures
     ):
-        return Settled(_end(trial, Phase.ERRORED, verdict.reason, evidence.now))
+        # What was noted before a Pod was deleted tells more than the verdict after it (row 20).
+        reason = trial.interruption.reason if trial.interruption else verdict.reason
+        return Settled(_end(trial, Phase.ERRORED, reason, evidence.now))
     return Settled(trial, lost)
 
 
