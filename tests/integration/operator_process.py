@@ -78,6 +78,15 @@ class OperatorProcess:
         except aiohttp.ClientError:
             return False
 
+    async def metric(self, name: str) -> float:
+        """A counter or gauge without labels, as Prometheus would read it."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{self.obs_port}/metrics") as answer,
+        ):
+            lines = (await answer.text()).splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing released."""
         self._end(signal.SIGKILL)

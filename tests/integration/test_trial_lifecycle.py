@@ -29,6 +29,17 @@ async def test_two_trials_run_one_after_the_other_and_the_better_is_best(lab: La
     await lab.no_pods("two")
 
 
+async def test_pods_that_are_made_and_deleted_are_counted(lab: Lab) -> None:
+    counters = ("tune_pods_created_total", "tune_pods_deleted_total")
+    before = [await lab.operator.metric(name) for name in counters]
+    await lab.apply("counted")
+    await (await lab.player("counted", "00000", 1)).complete()
+    await lab.condition("counted", "Complete", "True")
+    await lab.no_pods("counted")
+    after = [await lab.operator.metric(name) for name in counters]
+    assert all(later > earlier for earlier, later in zip(before, after, strict=True))
+
+
 async def test_an_evicted_trial_resumes_at_its_last_checkpoint_and_counts_one_disruption(
     lab: Lab,
 ) -> None:

@@ -232,7 +232,7 @@ class Operator:
             looker=Looker(self.kube, self.pods),
             gates=Gates(self.kube, session, cluster, self.metrics.store_operation, writer),
             writer=writer,
-            executor=Executor(self.kube, self.pods, self.recorder),
+            executor=Executor(self.kube, self.pods, self.recorder, self.metrics),
             session=session,
             queue=self.queue,
             clock=self.clock,

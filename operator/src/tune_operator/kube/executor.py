@@ -51,6 +51,7 @@ from tune_operator.lifecycle.actions import (
     ReleasePod,
     RemoveExperimentFinalizer,
 )
+from tune_operator.obs.metrics import Metrics
 
 MAX_PARALLEL = 16  # requests in flight per experiment
 IDENTITY_LABELS = (LABEL_EXPERIMENT_UID, LABEL_TRIAL, LABEL_ATTEMPT)
@@ -61,10 +62,17 @@ MakePatch = Callable[[Mapping[str, Any]], patches.Patch | None]
 class Executor(Generic[T]):
     """Actions of one kind that stand together run in parallel; kinds keep their order."""
 
-    def __init__(self, kube: Kube, informer: Informer[T], recorder: EventRecorder) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        informer: Informer[T],
+        recorder: EventRecorder,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._kube = kube
         self._informer = informer
         self._recorder = recorder
+        self._metrics = metrics or Metrics()
 
     async def run(self, experiment: Mapping[str, Any], actions: Sequence[Action]) -> list[Outcome]:
         """One outcome per action, in their order; raises no KubeError.
@@ -141,6 +149,7 @@ class Executor(Generic[T]):
             if error.exceeded_quota:
                 return QuotaExceeded(action, error.message)
             raise
+        self._metrics.pods_created.inc()
         self._informer.observe(pod)
         return Created(action, pod)
 
@@ -198,6 +207,7 @@ class Executor(Generic[T]):
             rest = await self._kube.delete(PODS, namespace, name, uid=uid, grace_seconds=grace)
         except NotFound:
             return
+        self._metrics.pods_deleted.inc()
         if rest.get("kind") == "Pod":
             self._informer.observe(rest)
 
