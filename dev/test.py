@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOGS = ROOT / ".logs"
 # Two clones on one machine must not take down each other's clusters.
 CLONE = f"{zlib.crc32(str(ROOT).encode()):08x}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tune_operator.experiment.accepted import Accepted
@@ -134,8 +134,7 @@ class Reconciler:
         found = conditions(
             decision.state, observation.total, findings, decision.verdicts, deleting=deleting
         )
-        state = replace(decision.state, run_id=run.uid if decision.state.term else "")
-        after = status.render(observation, state, run.facts, found, before)
+        after = status.render(observation, decision.state, run.facts, found, before)
         events: list[Action] = [*alarms(before.get("conditions") or [], after["conditions"])]
         if after == before:
             return events

@@ -16,7 +16,8 @@ from tune_operator.kube.errors import NotFound
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle.evidence import ExitKnowledge, Unread
-from tune_operator.lifecycle.observation import Observation, needs_store
+from tune_operator.lifecycle.observation import Experiment, Observation, needs_store
+from tune_operator.lifecycle.pod import name_of
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.store import errors as store_errors
@@ -45,7 +46,7 @@ class Looker:
             for trial in run.durable.open_attempts
             if trial.pod_uid or may_start or accepted.experiment.deleted
         ]
-        await asyncio.gather(*(self._confirm(run, trial) for trial in doubtful))
+        await asyncio.gather(*(self._confirm(accepted.experiment, trial) for trial in doubtful))
         observation = Observation(
             now=now,
             experiment=accepted.experiment,
@@ -67,22 +68,27 @@ class Looker:
             silent_since=dict(run.silent_since),
         )
 
-    async def _confirm(self, run: Run, trial: TrialState) -> None:
+    async def _confirm(self, experiment: Experiment, trial: TrialState) -> None:
         """Absence in the cache proves nothing: ask, before anything is created or given up.
 
         So does a Pod of that name with another UID than the bound one: the cache may be older.
         """
-        namespace, name = run.key[0], run.pod_name(trial.name, trial.attempt)
+        namespace = experiment.namespace
+        name = name_of(experiment, trial.name, trial.attempt)
         known = self.pods.get(namespace, name)
         bound = trial.pod_uid
-        if known is not None and known.experiment_uid == run.uid and bound in ("", known.uid):
+        if (
+            known is not None
+            and known.experiment_uid == experiment.uid
+            and bound in ("", known.uid)
+        ):
             return
         try:
             raw = await self.kube.get(PODS, namespace, name)
         except NotFound:
             return
         labels = raw["metadata"].get("labels") or {}
-        if labels.get(constants.LABEL_EXPERIMENT_UID) == run.uid:
+        if labels.get(constants.LABEL_EXPERIMENT_UID) == experiment.uid:
             self.pods.observe(raw)
 
     async def _ending(

@@ -72,8 +72,8 @@ class Reports:
         run = self._run(view)
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        news = _advance(run, known, request.results, request.checkpoints)
         fresh = [result for result in request.results if result.seq > known.seq]
+        news = _advance(run, known, fresh, request.checkpoints)
         self.metrics.results_received.inc(len(fresh))
         self.metrics.results_duplicate.inc(len(request.results) - len(fresh))
         directive = _decide(run, trial.name, fresh)
@@ -101,8 +101,9 @@ class Reports:
         # It may have been settled while we wrote: what is said of it now would be its successor's.
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        last = (request.exit.last_result,) if request.exit.last_result else ()
-        news = _advance(run, known, last, request.checkpoints)
+        last = request.exit.last_result
+        fresh = [last] if last is not None and last.seq > known.seq else []
+        news = _advance(run, known, fresh, request.checkpoints)
         run.progress[trial.name] = replace(news, completed=True)
         self.wake(run.key, 0.0)
         return CompleteResponse()
@@ -156,10 +157,10 @@ def _decide(run: Run, trial: str, results: Sequence[Result]) -> Directive:
 def _advance(
     run: Run,
     known: Progress,
-    results: tuple[Result, ...],
+    fresh: Sequence[Result],
     checkpoints: tuple[CheckpointRef, ...],
 ) -> Progress:
-    fresh = [result for result in results if result.seq > known.seq]
+    """``known`` with the results it has not seen yet and the newest of its own checkpoints."""
     for ref in checkpoints:
         if ref.attempt == known.attempt and (known.checkpoint is None or known.checkpoint < ref):
             known = replace(known, checkpoint=ref)

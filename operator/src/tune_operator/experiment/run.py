@@ -17,7 +17,6 @@ from tune_operator.experiment.claim import Claim
 from tune_operator.lifecycle import status
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.observation import AttemptKey, Progress
-from tune_operator.lifecycle.pod import name_of
 from tune_operator.lifecycle.status import RunFacts
 from tune_operator.lifecycle.trial_state import RunState
 from tune_operator.store.location import Location
@@ -94,9 +93,3 @@ class Run:
         keys, bucket = self.keys, self.location.bucket
         uri = f"s3://{bucket}/{keys.root}"
         return RunFacts(uri, bucket, keys, self.accepted.searcher.config)
-
-    def pod_name(self, trial: str, attempt: int) -> str:
-        """Name of the Pod of (trial, attempt)."""
-        if self.accepted is None:
-            raise LookupError("the specification was not accepted")
-        return name_of(self.accepted.experiment, trial, attempt)
