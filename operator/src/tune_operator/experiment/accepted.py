@@ -66,6 +66,7 @@ def parse(obj: Mapping[str, Any]) -> Experiment:
         deleted=instants.parse(meta.get("deletionTimestamp")),
         has_finalizer=EXPERIMENT_FINALIZER in (meta.get("finalizers") or []),
         spec=spec,
+        labels=meta.get("labels") or {},
     )
 
 

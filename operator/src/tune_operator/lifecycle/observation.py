@@ -32,6 +32,7 @@ class Experiment:
     deleted: datetime | None
     has_finalizer: bool
     spec: TuneExperimentSpec
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grace_seconds(self) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from tune_trainer.protocol.keys import CheckpointRef
 
 NO_VALID_CHECKPOINT = "NoValidCheckpoint"
 """Reason of a trial that had a checkpoint and has none any more: it never starts from scratch."""
+
+EXPERIMENT_STOPPED = "ExperimentStopped"
+"""Reason of a trial that ended because its whole run was ended; it can be resumed later."""
 
 
 class Phase(StrEnum):
@@ -26,6 +31,9 @@ class StopIntent(StrEnum):
 
     NONE = ""
     DELETE = "delete"
+    SUSPEND = "suspend"
+    STOP = "stop"
+    HUNG = "hung"
     START_ERROR = "startError"
 
 
@@ -35,6 +43,14 @@ class Checkpoint:
 
     ref: CheckpointRef
     time: datetime
+
+
+@dataclass(frozen=True)
+class Avoided:
+    """A node the trial's next attempts had rather not run on, until this moment."""
+
+    node: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ class TrialState:
     infrastructure: int = 0
     streak: int = 0
     interruption: Interruption | None = None
+    avoid: tuple[Avoided, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -98,7 +116,11 @@ class TrialState:
 
 @dataclass(frozen=True)
 class RunState:
-    """All trials that ever started, in order, and the sums that outlive them."""
+    """All trials that ever started, in order, and the sums that outlive them.
+
+    ``generation`` is that of the specification in force. ``stopped`` says why the whole run is
+    being ended, if it is. ``released``: every attempt is settled or fenced and its owner let go.
+    """
 
     run_id: str = ""
     term: int = 0
@@ -106,6 +128,10 @@ class RunState:
     lost_iterations: int = 0
     started: datetime | None = None
     ended: datetime | None = None
+    generation: int = 0
+    stopped: str = ""
+    stopped_message: str = ""
+    released: bool = False
 
     def trial(self, name: str) -> TrialState | None:
         """The trial of this name, if it ever started."""
