@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tune_trainer.protocol import environment, fields, numbers
 from tune_trainer.protocol.errors import ProtocolError
-from tune_trainer.protocol.exit_record import ExitRecord, Outcome
+from tune_trainer.protocol.exit_record import ExitRecord, Outcome, Reason
 from tune_trainer.protocol.keys import (
     CheckpointRef,
     RunKeys,
@@ -19,7 +19,13 @@ from tune_trainer.protocol.keys import (
     trial_name,
 )
 from tune_trainer.protocol.manifest import FileEntry, Manifest
-from tune_trainer.protocol.messages import ResultsRequest
+from tune_trainer.protocol.messages import (
+    CONTINUE,
+    Directive,
+    DirectiveKind,
+    ResultsRequest,
+    ResultsResponse,
+)
 from tune_trainer.protocol.result import Result
 
 refs = st.builds(CheckpointRef, st.integers(1, 99_999), st.integers(0, 10**9))
@@ -103,6 +109,64 @@ def test_an_exit_record_is_read_back_as_written_with_its_message_cut() -> None:
     )
     read = ExitRecord.from_bytes(record.to_bytes())
     assert read == replace(record, message="x" * 1024)
+
+
+def test_an_exit_record_names_the_directive_that_stopped_it() -> None:
+    record = ExitRecord(
+        "uid", "00003", 2, Outcome.STOPPED, Reason.STOPPED_BY_DIRECTIVE, "", 7, "", directive="s-1"
+    )
+    assert ExitRecord.from_bytes(record.to_bytes()) == record
+
+
+def test_an_exit_record_of_an_older_trainer_names_no_directive() -> None:
+    record = ExitRecord("uid", "00003", 2, Outcome.COMPLETED, "Completed", "", 7, "")
+    document = record.to_json()
+    del document["directive"]
+    assert ExitRecord.from_json(document) == record
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [CONTINUE, Directive(DirectiveKind.STOP, "s-1"), Directive(DirectiveKind.CHECKPOINT, "c-2")],
+    ids=lambda directive: directive.kind,
+)
+def test_a_directive_is_read_back_as_written(directive: Directive) -> None:
+    answer = ResultsResponse(3, 2, directive)
+    assert ResultsResponse.from_bytes(fields.dump(answer.to_json())) == answer
+
+
+def answer_with(directive: object) -> bytes:
+    return fields.dump({"version": 1, "received": 3, "durable": 2, "directive": directive})
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        pytest.param({"type": "Exploit", "id": "e-1", "of": ["00001"]}, id="with more to say"),
+        pytest.param({"type": "Exploit", "id": 7}, id="with an ID of another kind"),
+        pytest.param({"type": "Exploit"}, id="without an ID"),
+    ],
+)
+def test_a_directive_of_a_newer_operator_is_continue(directive: object) -> None:
+    answer = ResultsResponse.from_bytes(answer_with(directive))
+    assert answer == ResultsResponse(3, 2, Directive(unknown="Exploit"))
+    assert answer.directive.kind is DirectiveKind.CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("directive", "field"),
+    [
+        ("Stop", "answer.directive"),
+        ({}, "answer.directive.type: missing"),
+        ({"type": 1}, "answer.directive.type"),
+        ({"type": "Stop"}, "answer.directive.id: missing"),
+        ({"type": "Stop", "id": ""}, "answer.directive.id: Stop needs one"),
+        ({"type": "Checkpoint", "id": 7}, "answer.directive.id"),
+    ],
+)
+def test_a_directive_that_is_none_is_refused_by_its_field(directive: object, field: str) -> None:
+    with pytest.raises(ProtocolError, match=field):
+        ResultsResponse.from_bytes(answer_with(directive))
 
 
 @pytest.mark.parametrize(

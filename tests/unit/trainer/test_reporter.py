@@ -14,8 +14,8 @@ from tune_trainer.operator_client import OperatorClient
 from tune_trainer.protocol import fields
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
+    CONTINUE,
     RESULTS_PATH,
-    Directive,
     ResultsRequest,
     ResultsResponse,
 )
@@ -66,7 +66,7 @@ def test_a_slow_step_waits_for_its_answer(operator: OperatorServer, reporters: R
     reporter = reporters.make()
     for value in range(3):
         reporter.add({"value": value})
-        assert reporter.answer(SLOW) is Directive.CONTINUE
+        assert reporter.answer(SLOW) == CONTINUE
         assert operator.received == value + 1
     assert sequences(operator) == [[1], [2], [3]]
 
@@ -182,7 +182,7 @@ def test_refused_results_do_not_block_the_next(
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, b'{"version": 1, "received": 1, "durable": 1, "directive": {"type": "Dance"}}'),
+        Answer(200, b'{"version": 1, "received": 1, "durable": 1, "directive": {"type": "Stop"}}'),
         Answer(200, b"no json"),
         Answer(404, b"another service"),
         error(429, "TooManyRequests", {"Retry-After": "0"}),
@@ -196,7 +196,7 @@ def test_an_answer_that_is_none_is_asked_for_again(
     operator.script = lambda request: next(answers, None)
     reporter = reporters.make()
     reporter.add({"value": 1})
-    assert reporter.answer(SLOW) is Directive.CONTINUE
+    assert reporter.answer(SLOW) == CONTINUE
     assert sequences(operator) == [[1], [1]]
 
 
@@ -210,7 +210,7 @@ def test_the_end_hurries_a_waiting_step(operator: OperatorServer, reporters: Rep
     reporter = reporters.make(replace(Limits(), answer=60.0))
     reporter.add({"value": 1})
     threading.Timer(0.05, reporter.hurry).start()
-    assert reporter.answer(SLOW) is Directive.CONTINUE
+    assert reporter.answer(SLOW) == CONTINUE
     held.set()
 
 

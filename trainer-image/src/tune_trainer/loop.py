@@ -16,7 +16,7 @@ from tune_trainer.limits import Limits
 from tune_trainer.pace import Pace
 from tune_trainer.progress import Progress
 from tune_trainer.protocol.exit_record import Outcome, Reason
-from tune_trainer.protocol.messages import Directive, SessionResponse
+from tune_trainer.protocol.messages import Directive, DirectiveKind, SessionResponse
 from tune_trainer.protocol.result import Result
 from tune_trainer.reporter import Reporter
 from tune_trainer.trainable import Trainable
@@ -91,8 +91,8 @@ class TrainingLoop:
             self._saver.save(self._trainable, self._progress, result, forced=forced)
 
     def _obey(self, directive: Directive) -> None:
-        match directive:
-            case Directive.CONTINUE:
+        match directive.kind:
+            case DirectiveKind.CONTINUE | DirectiveKind.STOP | DirectiveKind.CHECKPOINT:
                 return
 
     def _interrupted(self) -> End:

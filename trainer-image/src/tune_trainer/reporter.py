@@ -11,6 +11,7 @@ from tune_trainer.operator_client import NotNow, OperatorClient, Outdated, Refus
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
+    CONTINUE,
     RESULTS_PATH,
     Directive,
     ResultsRequest,
@@ -34,7 +35,7 @@ class Reporter:
         self._changed = threading.Condition()
         self._news = threading.Event()
         self._checkpoints: list[CheckpointRef] = []
-        self._directive = Directive.CONTINUE
+        self._directive = CONTINUE
         self._outdated = ""
         self._silent = False
         self._hurried = False

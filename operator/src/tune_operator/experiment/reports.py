@@ -26,6 +26,7 @@ from tune_operator.runtime.clock import Clock
 from tune_operator.store.errors import StoreError
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
+    CONTINUE,
     CompleteRequest,
     CompleteResponse,
     Directive,
@@ -151,7 +152,7 @@ def _decide(run: Run, trial: str, results: Sequence[Result]) -> Directive:
     if run.accepted is not None:
         for result in results:
             run.accepted.engine.on_result(trial, result.metrics)
-    return Directive.CONTINUE
+    return CONTINUE
 
 
 def _advance(

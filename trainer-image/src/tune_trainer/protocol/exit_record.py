@@ -32,6 +32,7 @@ class Reason(StrEnum):
 
     COMPLETED = "Completed"
     STOPPED_BY_CRITERIA = "StoppedByCriteria"
+    STOPPED_BY_DIRECTIVE = "StoppedByDirective"
     ENTRYPOINT_ERROR = "EntrypointError"
     METRIC_MISSING = "MetricMissing"
     CRITERION_MISSING = "CriterionMissing"
@@ -44,7 +45,8 @@ class ExitRecord:
     """Outcome of one attempt.
 
     ``iteration`` is the last completed one, ``last_result`` its result, ``results`` those the
-    operator had not acknowledged as durable, ``signal`` the one that interrupted ("SIGTERM").
+    operator had not acknowledged as durable, ``signal`` the one that interrupted ("SIGTERM"),
+    ``directive`` the ID of the one that stopped it.
     """
 
     experiment: str
@@ -58,6 +60,7 @@ class ExitRecord:
     signal: str = ""
     last_result: Result | None = None
     results: tuple[Result, ...] = ()
+    directive: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As stored, and as sent in ``/v1/complete``."""
@@ -72,6 +75,7 @@ class ExitRecord:
             "iteration": self.iteration,
             "time": self.time,
             "signal": self.signal,
+            "directive": self.directive,
             "lastResult": self.last_result.to_json() if self.last_result else None,
             "results": [result.to_json() for result in self.results],
         }
@@ -106,4 +110,5 @@ class ExitRecord:
             signal=fields.optional(document, "signal", str, "", what),
             last_result=None if last is None else Result.from_json(last, f"{what}.lastResult"),
             results=results_from_json(results, f"{what}.results"),
+            directive=fields.optional(document, "directive", str, "", what),
         )

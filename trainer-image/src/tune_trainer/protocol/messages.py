@@ -37,10 +37,44 @@ class ErrorCode(StrEnum):
     INTERNAL = "Internal"  # 500: wait
 
 
-class Directive(StrEnum):
-    """The operator's answer to a result. Later versions add Stop, Pause, Checkpoint, Exploit."""
+class DirectiveKind(StrEnum):
+    """What the operator asks of a trainer. Later versions add Pause and Exploit."""
 
     CONTINUE = "Continue"
+    STOP = "Stop"  # end once the current iteration is complete
+    CHECKPOINT = "Checkpoint"  # save once after the current iteration, and go on
+
+
+@dataclass(frozen=True)
+class Directive:
+    """The operator's answer to a result, repeated with each answer while it stands.
+
+    ``id`` tells one that is repeated from a new one; Continue has none. ``unknown`` is a kind of a
+    newer operator's that is not known here: then ``kind`` is Continue.
+    """
+
+    kind: DirectiveKind = DirectiveKind.CONTINUE
+    id: str = ""
+    unknown: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": self.kind.value} | ({"id": self.id} if self.id else {})
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], what: str) -> Directive:
+        """Raises ProtocolError, but not for a kind that a newer operator may know."""
+        kind = fields.need(document, "type", str, what)
+        if kind == DirectiveKind.CONTINUE:
+            return CONTINUE
+        if kind not in set(DirectiveKind):
+            return cls(unknown=kind)
+        identity = fields.need(document, "id", str, what)
+        if not identity:
+            raise ProtocolError(f"{what}.id: {kind} needs one")
+        return cls(DirectiveKind(kind), identity)
+
+
+CONTINUE = Directive()
 
 
 @dataclass(frozen=True)
@@ -226,14 +260,14 @@ class ResultsResponse:
 
     received: int
     durable: int
-    directive: Directive = Directive.CONTINUE
+    directive: Directive = CONTINUE
 
     def to_json(self) -> dict[str, Any]:
         return {
             "version": VERSION,
             "received": self.received,
             "durable": self.durable,
-            "directive": {"type": self.directive.value},
+            "directive": self.directive.to_json(),
         }
 
     @classmethod
@@ -242,13 +276,10 @@ class ResultsResponse:
         what = "answer"
         document = fields.load(data, what)
         directive = fields.need(document, "directive", dict, what)
-        kind = fields.need(directive, "type", str, f"{what}.directive")
-        if kind not in set(Directive):
-            raise ProtocolError(f"{what}.directive.type: {kind!r} is not known here")
         return cls(
             fields.whole(document, "received", what),
             fields.whole(document, "durable", what),
-            Directive(kind),
+            Directive.from_json(directive, f"{what}.directive"),
         )
 
 
