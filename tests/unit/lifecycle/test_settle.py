@@ -18,7 +18,7 @@ from tests.unit.lifecycle.builders import (
     refs,
     trial,
 )
-from tune_operator.api.models import Failure
+from tune_operator.api.failure import Failure
 from tune_operator.lifecycle.classify import classify
 from tune_operator.lifecycle.evidence import Evidence
 from tune_operator.lifecycle.settle import PLAN_LIMIT, Settled, resume_plan, settle

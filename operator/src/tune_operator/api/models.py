@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tune_operator.api.base import Model, OneOf, Rule, immutable, rules
+from tune_operator.api.failure import Failure
 from tune_operator.api.scalars import METRIC_PATTERN, Number
 from tune_operator.api.search import Search
 from tune_operator.api.storage import Storage
@@ -65,49 +66,18 @@ class CheckpointPolicy(Model):
     at_end: bool = Field(default=False, description="Whether to save at a trial's end.")
 
 
-_BACKOFF_ORDER: Final = "maxSeconds must be at least initialSeconds: raise it or lower the other"
+class Cleanup(Model):
+    """What of a run stays in the cluster. The TuneExperiment itself is never deleted."""
 
-
-class Backoff(
-    Model,
-    json_schema_extra=rules(
-        Rule(
-            "(has(self.initialSeconds) ? self.initialSeconds : 1) <= "
-            "(has(self.maxSeconds) ? self.maxSeconds : 300)",
-            _BACKOFF_ORDER,
-            ".maxSeconds",
-        )
-    ),
-):
-    """Wait before the n-th attempt in a row without a new checkpoint: initial · 2^(n-1)."""
-
-    initial_seconds: Annotated[int, Field(ge=0, le=_DAY)] = Field(
-        default=1, description="First wait, in seconds. Default 1."
+    pod_ttl_seconds: Annotated[int, Field(ge=0, le=30 * _DAY)] = Field(
+        default=0,
+        alias="podTTLSeconds",
+        description="Seconds a Pod stays after its attempt has ended; 0 removes it at once. "
+        "Default 0.",
     )
-    max_seconds: Annotated[int, Field(ge=0, le=_DAY)] = Field(
-        default=300, description="Longest wait, in seconds. Default 300."
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Backoff:
-        if self.max_seconds < self.initial_seconds:
-            raise PydanticCustomError("range", "{help}", {"help": _BACKOFF_ORDER})
-        return self
-
-
-class Failure(Model):
-    """What a failing trial may cost."""
-
-    max_failures: Annotated[int, Field(ge=-1, le=10**6)] = Field(
-        default=3,
-        description="Failures and disruptions of one trial before it is Errored: N retries are "
-        "N+1 attempts. -1 is unlimited. Default 3.",
-    )
-    backoff: Backoff = Field(default=Backoff(), description="Wait between attempts.")
-    start_timeout_seconds: Annotated[int, Field(ge=1, le=_DAY)] = Field(
-        default=600,
-        description="Seconds a scheduled Pod may take to start its trainer (image, mounts, init "
-        "containers) before the attempt fails. Default 600.",
+    keep_errored_pods: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10,
+        description="Pods of Errored trials that stay for their logs, the newest ones. Default 10.",
     )
 
 
@@ -150,11 +120,19 @@ class TuneExperimentSpec(
         default=CheckpointPolicy(), description="When trials save. Immutable."
     )
     storage: Storage = Field(description="Where checkpoints go. Immutable.")
-    failure: Failure = Field(default=Failure(), description="What a failing trial may cost.")
+    failure: Failure = Field(
+        default=Failure(), description="What a trial that does not reach its end may cost."
+    )
+    suspend: bool = Field(
+        default=False,
+        description="Whether the trials are to save and stop; they go on from there when it is "
+        "false again. Default false.",
+    )
+    cleanup: Cleanup = Field(default=Cleanup(), description="What stays of a run in the cluster.")
     stop_grace_period_seconds: Annotated[int, Field(ge=11, le=_DAY)] = Field(
         default=120,
-        description="Seconds a trial has to save when the experiment is deleted; its Pod gets 10 "
-        "less. Default 120.",
+        description="Seconds a trial has to save when the experiment is deleted or suspended; its "
+        "Pod gets 10 less. Default 120.",
     )
     trainer: Trainer | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tune_operator.api.models import Failure
+from tune_operator.api.failure import Failure
 from tune_operator.lifecycle.budget import exhausted
 from tune_operator.lifecycle.classify import Counts, Then, Verdict
 from tune_operator.lifecycle.evidence import Evidence
