@@ -73,11 +73,27 @@ class Conformance:
     async def test_list_of_nothing_is_empty(self, store: ObjectStore) -> None:
         assert await store.list(self.key("nothing/")) == []
 
+    async def test_list_after_a_key_gives_only_what_is_behind_it(self, store: ObjectStore) -> None:
+        for name in ("t/1", "t/2", "t/2a", "t/3", "u"):
+            await store.put(self.key(name), b"")
+        behind = await store.list(self.key("t/"), self.key("t/2"))
+        assert behind == [self.key("t/2a"), self.key("t/3")]
+
+    async def test_list_after_a_key_that_is_not_there(self, store: ObjectStore) -> None:
+        for name in ("t/1", "t/3"):
+            await store.put(self.key(name), b"")
+        assert await store.list(self.key("t/"), self.key("t/2")) == [self.key("t/3")]
+
+    async def test_list_after_the_last_key_is_empty(self, store: ObjectStore) -> None:
+        await store.put(self.key("t/1"), b"")
+        assert await store.list(self.key("t/"), self.key("t/1")) == []
+
     async def test_list_goes_over_all_pages(self, store: ObjectStore) -> None:
         names = [self.key(f"many/{number:05d}") for number in range(1001)]
         for start in range(0, len(names), 100):
             await asyncio.gather(*(store.put(name, b"") for name in names[start : start + 100]))
         assert await store.list(self.key("many/")) == names
+        assert await store.list(self.key("many/"), names[0]) == names[1:]
 
     async def test_a_closed_store_says_so(self, store: ObjectStore) -> None:
         await store.close()

@@ -31,9 +31,9 @@ class MeasuredStore:
         """See ObjectStore.put_if_absent."""
         return await self._measure("put_if_absent", self._store.put_if_absent(key, data))
 
-    async def list(self, prefix: str) -> list[str]:
+    async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
-        return await self._measure("list", self._store.list(prefix))
+        return await self._measure("list", self._store.list(prefix, after))
 
     async def close(self) -> None:
         """See ObjectStore.close."""

@@ -28,10 +28,10 @@ class MemoryStore:
         self._check()
         return self.objects.setdefault(key, bytes(data)) == data
 
-    async def list(self, prefix: str) -> list[str]:
+    async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
         self._check()
-        return sorted(key for key in self.objects if key.startswith(prefix))
+        return sorted(key for key in self.objects if key.startswith(prefix) and key > after)
 
     async def close(self) -> None:
         """See ObjectStore.close."""

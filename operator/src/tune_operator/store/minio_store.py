@@ -102,12 +102,13 @@ class MinioStore:
             )
         return held == data
 
-    async def list(self, prefix: str) -> list[str]:
+    async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
         keys: list[str] = []
         while True:
-            page = await self._run(prefix, self._page, prefix, keys[-1] if keys else None)
-            if keys and page and page[0] <= keys[-1]:
+            last = keys[-1] if keys else after
+            page = await self._run(prefix, self._page, prefix, last or None)
+            if page and page[0] <= last:
                 raise StoreError(
                     f"{self._endpoint.url} lists {self._target(prefix).uri} out of order"
                 )

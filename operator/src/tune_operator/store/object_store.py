@@ -27,8 +27,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def list(self, prefix: str) -> list[str]:
-        """All keys that start with `prefix` (a string, not a folder), sorted."""
+    async def list(self, prefix: str, after: str = "") -> list[str]:
+        """All keys that start with `prefix` (a string, not a folder), sorted.
+
+        With `after`, itself such a key, only those behind it: what came before costs nothing.
+        """
         ...
 
     async def close(self) -> None:
