@@ -5,6 +5,8 @@
 
 import copy
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import yaml
 
 from tests.unit.lifecycle.builders import experiment
-from tune_operator.lifecycle import pod
+from tune_operator.lifecycle import placement, pod
 from tune_operator.lifecycle.observation import Experiment
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -94,23 +96,69 @@ RICH_TEMPLATE: dict[str, Any] = {
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "images"}}],
     },
 }
+OWN_TERM: dict[str, Any] = {
+    "weight": 7,
+    "preference": {
+        "matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}],
+    },
+}
+PLACED_TEMPLATE: dict[str, Any] = {
+    "spec": {
+        "containers": [{"name": "trainer", "image": "example/train:3"}],
+        "tolerations": [
+            {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+        ],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}
+                    ]
+                },
+                "preferredDuringSchedulingIgnoredDuringExecution": [OWN_TERM],
+            },
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"app": "noisy"}},
+                    }
+                ]
+            },
+        },
+    }
+}
 CASES = {
     "trainer-minimal": MINIMAL,
     "trainer-full": FULL,
     "trainer-own-paths": OWN_PATHS,
     "template-minimal": experiment(trainer=None, template=SMALLEST_TEMPLATE),
     "template-rich": experiment(trainer=None, template=RICH_TEMPLATE),
+    "template-placed": replace(
+        experiment(
+            failure={"nodeLost": {"timeoutSeconds": 90}},
+            trainer=None,
+            template=PLACED_TEMPLATE,
+        ),
+        labels={
+            "kueue.x-k8s.io/queue-name": "cpu",
+            "kueue.x-k8s.io/priority-class": "nightly",
+            "team": "vision",
+        },
+    ),
 }
+AVOID = {"template-placed": ("node-a", "node-b")}
+"""By name of the case: what its Pod had rather not run on."""
 
 
-def build(of: Experiment, config: Any = None) -> dict[str, Any]:
-    return pod.build(of, "00003", 2, CONFIG if config is None else config, SESSION)
+def build(of: Experiment, config: Any = None, avoid: Sequence[str] = ()) -> dict[str, Any]:
+    return pod.build(of, "00003", 2, CONFIG if config is None else config, SESSION, avoid)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(name: str) -> None:
     path = GOLDEN / f"{name}.yaml"
-    made = build(CASES[name])
+    made = build(CASES[name], avoid=AVOID.get(name, ()))
     if os.environ.get("TUNE_WRITE_GOLDEN") == "1":
         path.write_text(yaml.safe_dump(made, sort_keys=False, width=100))
     assert made == yaml.safe_load(path.read_text())
@@ -234,3 +282,120 @@ def test_the_name_fits_a_label_and_tells_runs_apart() -> None:
     name = pod.name_of(long, "00199", 99999)
     assert len(name) <= 63
     assert name != pod.name_of(again, "00199", 99999)
+
+
+def cut_off(key: str, seconds: int = 60) -> dict[str, Any]:
+    """Our toleration of a node that does not answer."""
+    return {
+        "key": f"node.kubernetes.io/{key}",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": seconds,
+    }
+
+
+def tolerating(*given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tolerations of a Pod whose template has these."""
+    template = copy.deepcopy(SMALLEST_TEMPLATE)
+    spec: dict[str, Any] = {**template["spec"], "tolerations": list(given)}
+    made = build(experiment(trainer=None, template={"spec": spec}))
+    return list(made["spec"]["tolerations"])
+
+
+OURS = [cut_off("not-ready"), cut_off("unreachable")]
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        pytest.param({"key": "spot", "operator": "Exists"}, OURS, id="another key"),
+        pytest.param({"operator": "Exists"}, [], id="everything"),
+        pytest.param({"key": "", "operator": "Exists", "effect": ""}, [], id="the same, spelt out"),
+        pytest.param(
+            {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
+            [],
+            id="every key for a time of its own",
+        ),
+        pytest.param(
+            {"operator": "Exists", "effect": "NoSchedule"}, OURS, id="every key, at scheduling"
+        ),
+        pytest.param(cut_off("unreachable", 5), OURS[:1], id="one of ours for its own time"),
+        pytest.param(
+            {"key": "node.kubernetes.io/not-ready", "operator": "Exists"},
+            OURS[1:],
+            id="one of ours with every effect",
+        ),
+        pytest.param(
+            {**cut_off("not-ready"), "effect": "NoSchedule"}, OURS, id="one of ours, at scheduling"
+        ),
+    ],
+)
+def test_a_template_that_tolerates_a_lost_node_is_left_alone(
+    given: Mapping[str, Any], added: list[dict[str, Any]]
+) -> None:
+    assert tolerating(given) == [given, *added]
+
+
+def test_a_pod_leaves_a_lost_node_after_the_time_of_the_experiment() -> None:
+    of = experiment(failure={"nodeLost": {"timeoutSeconds": 90}})
+    assert build(of)["spec"]["tolerations"] == [
+        cut_off("not-ready", 90),
+        cut_off("unreachable", 90),
+    ]
+
+
+def preferred(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    terms = made["spec"]["affinity"]["nodeAffinity"]
+    return list(terms["preferredDuringSchedulingIgnoredDuringExecution"])
+
+
+def shunned(term: Mapping[str, Any]) -> list[str]:
+    """The nodes a term is against, each demanded by itself: a field takes one value."""
+    return [field["values"][0] for field in term["preference"]["matchFields"]]
+
+
+def test_nothing_to_avoid_leaves_the_affinity_as_it_is() -> None:
+    assert "affinity" not in build(MINIMAL)["spec"]
+    assert (
+        build(CASES["template-placed"])["spec"]["affinity"] == PLACED_TEMPLATE["spec"]["affinity"]
+    )
+
+
+def test_avoided_nodes_make_one_term_beside_the_templates_own() -> None:
+    own, ours = preferred(build(CASES["template-placed"], avoid=["a", "b"]))
+    assert own == OWN_TERM
+    assert shunned(ours) == ["a", "b"]
+
+
+def test_at_most_three_nodes_are_avoided_each_once() -> None:
+    (term,) = preferred(build(MINIMAL, avoid=["a", "a", "b", "c", "d"]))
+    assert shunned(term) == ["a", "b", "c"]
+    assert len(shunned(term)) == placement.MAX_AVOIDED
+
+
+def test_an_affinity_that_is_null_is_none() -> None:
+    spec = {**SMALLEST_TEMPLATE["spec"], "affinity": None, "tolerations": None}
+    made = build(experiment(trainer=None, template={"spec": spec}), avoid=["a"])
+    assert shunned(preferred(made)[0]) == ["a"]
+    assert made["spec"]["tolerations"] == OURS
+
+
+def queued(of: Experiment) -> dict[str, str]:
+    labels = build(of)["metadata"]["labels"]
+    return {key: labels[key] for key in labels if key.startswith("kueue.x-k8s.io/")}
+
+
+QUEUE = {"kueue.x-k8s.io/queue-name": "cpu", "kueue.x-k8s.io/priority-class": "nightly"}
+
+
+def test_the_queue_of_the_experiment_is_that_of_its_pods() -> None:
+    assert queued(replace(MINIMAL, labels={**QUEUE, "team": "vision"})) == QUEUE
+
+
+def test_the_queue_of_the_template_wins() -> None:
+    of = replace(CASES["template-rich"], labels=QUEUE)
+    assert queued(of) == {**QUEUE, "kueue.x-k8s.io/queue-name": "gpu"}
+
+
+def test_other_labels_of_the_experiment_stay_its_own() -> None:
+    assert "team" not in build(replace(MINIMAL, labels={"team": "vision"}))["metadata"]["labels"]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tune_operator.api import constants
 from tune_operator.api.trainer import Trainer
+from tune_operator.lifecycle import placement
 from tune_operator.lifecycle.observation import Experiment, labels, pod_name
 from tune_trainer.protocol import environment as env
 
@@ -23,6 +24,7 @@ TOKEN_SECONDS = 3600
 WORKSPACE = "/workspace"
 SCRATCH = "/tmp"  # noqa: S108 - a mount of the Pod's own
 _TOKEN_VOLUME = "tune-token"  # noqa: S105 - a name
+_KUEUE = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
 _CREDENTIALS = (env.ACCESS_KEY, env.SECRET_KEY, env.SESSION_TOKEN)
 
 
@@ -40,8 +42,12 @@ def build(
     attempt: int,
     config: Mapping[str, Any],
     session: Session,
+    avoid: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The complete Pod of (trial, attempt). ``config`` is the trial's nested configuration."""
+    """The complete Pod of (trial, attempt). ``config`` is the trial's nested configuration.
+
+    ``avoid`` names nodes that it had rather not run on.
+    """
     spec = experiment.spec
     base = _from_trainer(spec.trainer) if spec.trainer else copy.deepcopy(spec.template or {})
     metadata = base.get("metadata") or {}
@@ -49,6 +55,7 @@ def build(
     body.setdefault("restartPolicy", "Never")
     body.setdefault("terminationGracePeriodSeconds", experiment.grace_seconds)
     body["volumes"] = [*(body.get("volumes") or []), _token_volume()]
+    _place(body, spec.failure.node_lost.timeout_seconds, avoid)
     container = next(c for c in body["containers"] if c["name"] == constants.TRAINER_CONTAINER)
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     container["env"] = _environment(experiment, trial, attempt, config, session, container)
@@ -60,13 +67,28 @@ def build(
         "metadata": {
             "name": name_of(experiment, trial, attempt),
             "namespace": experiment.namespace,
-            "labels": {**(metadata.get("labels") or {}), **labels(experiment, trial, attempt)},
+            "labels": {
+                **_queue(experiment),
+                **(metadata.get("labels") or {}),
+                **labels(experiment, trial, attempt),
+            },
             "annotations": dict(metadata.get("annotations") or {}),
             "finalizers": [*(metadata.get("finalizers") or []), constants.POD_FINALIZER],
             "ownerReferences": [_owner(experiment)],
         },
         "spec": body,
     }
+
+
+def _place(body: dict[str, Any], timeout_seconds: int, avoid: Sequence[str]) -> None:
+    body["tolerations"] = placement.tolerations(body.get("tolerations") or [], timeout_seconds)
+    if avoid:
+        body["affinity"] = placement.affinity(body.get("affinity"), avoid)
+
+
+def _queue(experiment: Experiment) -> dict[str, str]:
+    """Kueue queues the Pods, each by itself: an experiment only hands its queue on."""
+    return {key: experiment.labels[key] for key in _KUEUE if key in experiment.labels}
 
 
 def name_of(experiment: Experiment, trial: str, attempt: int) -> str:
