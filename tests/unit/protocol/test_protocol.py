@@ -14,7 +14,6 @@ from tune_trainer.protocol.exit_record import ExitRecord, Outcome, Reason
 from tune_trainer.protocol.keys import (
     CheckpointRef,
     RunKeys,
-    parse_claim_key,
     parse_manifest_key,
     trial_name,
 )
@@ -73,11 +72,6 @@ def test_a_checkpoint_is_read_back_from_its_key_and_its_short_form(ref: Checkpoi
     key = RunKeys.of("", "ns", "x", "uid").trial("00000").manifest(ref)
     assert parse_manifest_key(key) == ref
     assert CheckpointRef.parse(str(ref)) == ref
-
-
-def test_a_claim_is_read_back_from_its_key() -> None:
-    assert parse_claim_key(RunKeys("r").claim(7, "ab12")) == (7, "ab12", 0)
-    assert parse_claim_key("r/experiment/j/readme.txt") is None
 
 
 def test_a_manifest_is_read_back_as_written() -> None:
@@ -179,6 +173,7 @@ def test_a_directive_that_is_none_is_refused_by_its_field(directive: object, fie
         (b'{"version":1,"attempt":true,"seq":0}', "attempt"),
         (b'{"version":1,"attempt":0,"seq":0}', "attempt"),
         (b'{"version":1,"attempt":1e99,"seq":0}', "attempt"),
+        (b'{"version":1,"attempt":1,"seq":0,"after":-1}', "after"),
         (b'{"version":1,"attempt":1%s,"seq":0}' % (b"0" * 60), "attempt"),
         (b'{"version":1,"attempt":1,"seq":2,"results":[{"seq":1,"metrics":{}}]}', "seq"),
         (b'{"version":1,"attempt":1,"seq":1,"results":[{"seq":1,"metrics":{"a":NaN}}]}', "NaN"),
@@ -189,6 +184,14 @@ def test_a_directive_that_is_none_is_refused_by_its_field(directive: object, fie
 def test_a_bad_message_is_refused_by_the_name_of_its_field(body: bytes, field: str) -> None:
     with pytest.raises(ProtocolError, match=field):
         ResultsRequest.from_bytes(body)
+
+
+def test_what_a_request_follows_may_be_left_unsaid() -> None:
+    request = ResultsRequest(1, (Result(4, {}),), after=3)
+    assert ResultsRequest.from_bytes(fields.dump(request.to_json())) == request
+    document = request.to_json()
+    del document["after"]
+    assert ResultsRequest.from_bytes(fields.dump(document)).after == 0
 
 
 def test_a_result_nested_beyond_reason_is_refused() -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol import VERSION
-from tune_trainer.protocol.keys import RunKeys, parse_claim_key
+from tune_trainer.protocol.keys import RunKeys, SegmentRef, parse_segment_key
 
 
 class Displaced(Exception):
@@ -62,12 +62,12 @@ async def open_run(
         "owner": asdict(owner),
     }
     body = json.dumps(document, sort_keys=True).encode() + b"\n"
-    await store.put_if_absent(keys.claim(claim.term, claim.nonce), body)
+    await store.put_if_absent(keys.segment(SegmentRef(claim.term, claim.nonce, 0)), body)
     # Only a LIST after our own PUT sees whoever was faster; the higher (term, nonce) stays.
     if max(await _claims(store, keys)) > (claim.term, claim.nonce):
         raise Displaced(f"term {claim.term} of the run was overtaken")
 
 
 async def _claims(store: ObjectStore, keys: RunKeys) -> list[tuple[int, str]]:
-    parsed = [parse_claim_key(key) for key in await store.list(keys.claims())]
-    return [(term, nonce) for term, nonce, seq in filter(None, parsed) if seq == 0]
+    parsed = [parse_segment_key(key) for key in await store.list(keys.journal())]
+    return [(ref.term, ref.nonce) for ref in parsed if ref is not None and ref.seq == 0]

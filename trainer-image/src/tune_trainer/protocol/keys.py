@@ -24,7 +24,7 @@ SEQ_WIDTH = 8
 
 _REF = re.compile(rf"([0-9]{{1,{ATTEMPT_WIDTH}}})-([0-9]{{1,{ITERATION_WIDTH}}})")
 _MANIFEST = re.compile(rf"(\d{{{ATTEMPT_WIDTH}}})-(\d{{{ITERATION_WIDTH}}})\.json")
-_CLAIM = re.compile(rf"(\d{{{TERM_WIDTH}}})-([0-9a-f]+)-(\d{{{SEQ_WIDTH}}})\.jsonl")
+_SEGMENT = re.compile(rf"([0-9]{{{TERM_WIDTH}}})-([0-9a-f]+)-([0-9]{{{SEQ_WIDTH}}})")
 
 
 def trial_name(index: int) -> str:
@@ -52,6 +52,30 @@ class CheckpointRef:
         return cls(int(match[1]), int(match[2]))
 
 
+@dataclass(frozen=True, order=True)
+class SegmentRef:
+    """One segment of a run's journal; sequence 0 is the claim of an opening.
+
+    Ordered as their keys are: by term, then nonce, then sequence. A nonce is lower-case hex.
+    """
+
+    term: int
+    nonce: str
+    seq: int
+
+    def __str__(self) -> str:
+        """The key's last part, without its ending."""
+        return f"{self.term:0{TERM_WIDTH}d}-{self.nonce}-{self.seq:0{SEQ_WIDTH}d}"
+
+    @classmethod
+    def parse(cls, text: str) -> SegmentRef:
+        """Read the form of `__str__`; raises ProtocolError."""
+        match = _SEGMENT.fullmatch(text)
+        if match is None:
+            raise ProtocolError(f"segment {text[:60]!r}: expected <term>-<nonce>-<seq>")
+        return cls(int(match[1]), match[2], int(match[3]))
+
+
 @dataclass(frozen=True)
 class RunKeys:
     """Keys of one run. ``root`` has no bucket, no leading and no trailing slash."""
@@ -63,13 +87,13 @@ class RunKeys:
         """Keys of a run below a location's prefix (which may be empty)."""
         return cls("/".join(part for part in (prefix, namespace, experiment, run_id) if part))
 
-    def claims(self) -> str:
-        """Prefix of the journal; a claim is a segment with sequence 0."""
+    def journal(self) -> str:
+        """Prefix of the journal: of its claims and its segments."""
         return f"{self.root}/experiment/j/"
 
-    def claim(self, term: int, nonce: str) -> str:
-        """Key of the claim of one opening of the run."""
-        return f"{self.claims()}{term:0{TERM_WIDTH}d}-{nonce}-{0:0{SEQ_WIDTH}d}.jsonl"
+    def segment(self, ref: SegmentRef) -> str:
+        """Key of one segment of the journal, or of a claim."""
+        return f"{self.journal()}{ref}.jsonl"
 
     def trial(self, trial: str) -> TrialKeys:
         """Keys of one trial."""
@@ -112,7 +136,7 @@ def parse_manifest_key(key: str) -> CheckpointRef | None:
     return CheckpointRef(int(match[1]), int(match[2])) if match else None
 
 
-def parse_claim_key(key: str) -> tuple[int, str, int] | None:
-    """(term, nonce, sequence) of a journal key; None for a foreign key."""
-    match = _CLAIM.fullmatch(key.rpartition("/")[2])
-    return (int(match[1]), match[2], int(match[3])) if match else None
+def parse_segment_key(key: str) -> SegmentRef | None:
+    """The segment a key of the journal names; None for a foreign key."""
+    name, _, ending = key.rpartition("/")[2].rpartition(".")
+    return SegmentRef.parse(name) if ending == "jsonl" and _SEGMENT.fullmatch(name) else None
