@@ -21,10 +21,12 @@ from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
     COMPLETE_PATH,
+    CONTINUE,
     RESULTS_PATH,
     SESSION_PATH,
     CompleteRequest,
     CompleteResponse,
+    Directive,
     ResultsRequest,
     ResultsResponse,
     SessionRequest,
@@ -61,13 +63,19 @@ def session_response(endpoint: str = "http://127.0.0.1:9", **changes: object) ->
 
 
 class OperatorServer:
-    """Takes results in order, as the operator does. ``script`` may answer first."""
+    """Takes results in order, as the operator does. ``script`` may answer first.
+
+    ``directive`` makes the answer to a request for results.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.session = session_response()
         self.script: Callable[[Request], Answer | None] | None = None
+        self.directive: Callable[[ResultsRequest], Directive] = lambda request: CONTINUE
         self.durable = False
         """Whether results are called durable when they are received."""
+        self.journal: dict[int, Result] = {}
+        """Results that survive a crash."""
         self.requests: list[Request] = []
         self.results: dict[int, Result] = {}
         self.checkpoints: list[CheckpointRef] = []
@@ -84,6 +92,11 @@ class OperatorServer:
     def wait_until(self, what: Callable[[], bool]) -> None:
         """Wait for a condition on what arrived here, or on what the trainer did meanwhile."""
         soon(lambda: what() or None, "the trainer sends it", WAIT, lambda: f"{self.requests[-3:]}")
+
+    def restart(self) -> None:
+        """Forget what is not durable, as the operator that comes after a crash."""
+        with self._changed:
+            self.results = dict(self.journal)
 
     @property
     def received(self) -> int:
@@ -109,17 +122,21 @@ class OperatorServer:
                 self.sessions.append(SessionRequest.from_bytes(request.body))
                 return self.session.to_json()
             case path if path == RESULTS_PATH:
-                sent = ResultsRequest.from_bytes(request.body)
-                self.results.update({result.seq: result for result in sent.results})
-                self.checkpoints += sent.checkpoints
-                durable = self.received if self.durable else 0
-                return ResultsResponse(self.received, durable).to_json()
+                return self._take(ResultsRequest.from_bytes(request.body)).to_json()
             case path if path == COMPLETE_PATH:
                 complete = CompleteRequest.from_bytes(request.body)
                 self.checkpoints += complete.checkpoints
                 self.completed.append(complete.exit)
                 return CompleteResponse().to_json()
         raise AssertionError(request.path)
+
+    def _take(self, sent: ResultsRequest) -> ResultsResponse:
+        if sent.after <= self.received:
+            self.results.update({result.seq: result for result in sent.results})
+        self.checkpoints += [ref for ref in sent.checkpoints if ref not in self.checkpoints]
+        if self.durable:
+            self.journal = dict(self.results)
+        return ResultsResponse(self.received, max(self.journal, default=0), self.directive(sent))
 
 
 def error(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:

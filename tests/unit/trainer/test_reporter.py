@@ -11,13 +11,11 @@ from tests.unit.trainer.operator_server import OperatorServer, error
 from tune_trainer.errors import Fenced
 from tune_trainer.limits import Limits
 from tune_trainer.operator_client import OperatorClient
-from tune_trainer.protocol import fields
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
     CONTINUE,
     RESULTS_PATH,
     ResultsRequest,
-    ResultsResponse,
 )
 from tune_trainer.reporter import Reporter
 from tune_trainer.spool import Spool
@@ -129,14 +127,28 @@ def test_a_silent_operator_holds_up_one_step_only(
 
 def test_a_restarted_operator_is_told_again(operator: OperatorServer, reporters: Reporters) -> None:
     reporter = reporters.make()
-    for value in range(3):
+    for value in range(4):
+        operator.durable = value == 1
         reporter.add({"value": value})
         reporter.answer(SLOW)
-    operator.results.clear()  # what it had only in memory
-    restarted = iter([Answer(200, fields.dump(ResultsResponse(0, 0).to_json()))])
-    operator.script = lambda request: next(restarted, None)
-    reporter.add({"value": 3})
-    operator.wait_until(lambda: sorted(operator.results) == [1, 2, 3, 4])
+    operator.restart()
+    reporter.add({"value": 4})
+    operator.wait_until(lambda: sorted(operator.results) == [1, 2, 3, 4, 5])
+    assert sequences(operator)[-2:] == [[5], [3, 4, 5]]
+    assert [result.seq for result in reporter.undurable()] == [3, 4, 5]
+
+
+def test_a_restarted_operator_is_told_of_the_newest_checkpoint_again(
+    operator: OperatorServer, reporters: Reporters
+) -> None:
+    reporter = reporters.make()
+    for iteration in (5, 6):
+        reporter.committed(CheckpointRef(1, iteration))
+    operator.wait_until(lambda: CheckpointRef(1, 6) in operator.checkpoints)
+    operator.checkpoints.clear()
+    reporter.add({"value": 1})
+    operator.wait_until(lambda: operator.received == 1)
+    assert operator.checkpoints == [CheckpointRef(1, 6)]
 
 
 def test_checkpoints_are_told_without_results(

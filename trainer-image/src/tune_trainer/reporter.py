@@ -35,6 +35,7 @@ class Reporter:
         self._changed = threading.Condition()
         self._news = threading.Event()
         self._checkpoints: list[CheckpointRef] = []
+        self._newest: tuple[CheckpointRef, ...] = ()
         self._directive = CONTINUE
         self._outdated = ""
         self._silent = False
@@ -103,9 +104,13 @@ class Reporter:
             return self._spool.undurable()
 
     def committed(self, ref: CheckpointRef) -> None:
-        """Tell the operator of a checkpoint with the next request."""
+        """Tell the operator of a checkpoint at once, and of the newest with each request.
+
+        An operator that restarted may have forgotten what it was told.
+        """
         with self._changed:
             self._checkpoints.append(ref)
+            self._newest = (ref,)
         self._news.set()
 
     def stop(self, seconds: float) -> tuple[CheckpointRef, ...]:
@@ -145,7 +150,8 @@ class Reporter:
             results = self._spool.unsent(self._limits.request_bytes)
             if not results and not self._checkpoints:
                 return None
-            return ResultsRequest(self._attempt, results, tuple(self._checkpoints))
+            refs = tuple(self._checkpoints) or self._newest
+            return ResultsRequest(self._attempt, results, refs, self._spool.received)
 
     def _exchange(self, request: ResultsRequest) -> None:
         """One request and its answer; raises NotNow."""

@@ -74,9 +74,12 @@ class Reports:
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
         fresh = [result for result in request.results if result.seq > known.seq]
+        self.metrics.results_duplicate.inc(len(request.results) - len(fresh))
+        if request.after > known.seq:
+            # Our predecessor took in those between, in memory only: we get them again first.
+            fresh = []
         news = _advance(run, known, fresh, request.checkpoints)
         self.metrics.results_received.inc(len(fresh))
-        self.metrics.results_duplicate.inc(len(request.results) - len(fresh))
         directive = _decide(run, trial.name, fresh)
         if news != known:
             run.progress[trial.name] = news

@@ -214,11 +214,16 @@ class SessionResponse:
 
 @dataclass(frozen=True)
 class ResultsRequest:
-    """Results in ascending sequence, and the checkpoints committed since the last request."""
+    """Results in ascending sequence, and the checkpoints the operator may not know of.
+
+    ``after``: the operator is known to have the results up to here. One that restarted and has
+    fewer takes none of these, and says what it has: those between are sent again first.
+    """
 
     attempt: int
     results: tuple[Result, ...]
     checkpoints: tuple[CheckpointRef, ...] = ()
+    after: int = 0
 
     @property
     def seq(self) -> int:
@@ -229,6 +234,7 @@ class ResultsRequest:
         return {
             "version": VERSION,
             "attempt": self.attempt,
+            "after": self.after,
             "seq": self.seq,
             "results": [result.to_json() for result in self.results],
             "checkpoints": [str(ref) for ref in self.checkpoints],
@@ -248,6 +254,7 @@ class ResultsRequest:
                 CheckpointRef.parse(str(text))
                 for text in fields.optional(document, "checkpoints", list, [], what)
             ),
+            after=fields.whole(document, "after", what) if "after" in document else 0,
         )
         if fields.whole(document, "seq", what) != request.seq:
             raise ProtocolError(f"{what}.seq: is not the sequence of the last result")
