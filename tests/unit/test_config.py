@@ -20,6 +20,13 @@ def test_namespaces_are_a_set() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"), [("", True), ("true", True), ("false", False)], ids=repr
+)
+def test_nodes_are_followed_unless_it_says_not_to(value: str, expected: bool) -> None:
+    assert Settings.from_environment({**URL, "TUNE_NODE_WATCH": value}).node_watch is expected
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("TUNE_SERVICE_URL", ""),
@@ -30,6 +37,7 @@ def test_namespaces_are_a_set() -> None:
         ("TUNE_WORKERS", "many"),
         ("TUNE_LOG_LEVEL", "LOUD"),
         ("TUNE_LOG_FORMAT", "xml"),
+        ("TUNE_NODE_WATCH", "yes"),
         ("TUNE_LEASE_NAME", "No Name"),
     ],
 )

@@ -18,6 +18,7 @@ class SettingsError(ValueError):
 class Settings:
     """``watch_namespaces`` empty means all; ``pod_name`` empty means outside a cluster.
 
+    ``node_watch``: follow all nodes, to checkpoint before one is drained.
     ``lease_seconds`` is how long a leader that died keeps others waiting.
     """
 
@@ -25,6 +26,7 @@ class Settings:
     service_url: str
     pod_name: str = ""
     watch_namespaces: tuple[str, ...] = ()
+    node_watch: bool = True
     listen_host: str = "0.0.0.0"  # noqa: S104 - the Service must reach it
     listen_port: int = 8443
     obs_port: int = 8080
@@ -47,6 +49,7 @@ class Settings:
             watch_namespaces=tuple(
                 sorted({part.strip() for part in namespaces.split(",") if part.strip()})
             ),
+            node_watch=reader.flag("TUNE_NODE_WATCH", default=cls.node_watch),
             listen_host=variables.get("TUNE_LISTEN_HOST", cls.listen_host),
             listen_port=reader.whole("TUNE_LISTEN_PORT", cls.listen_port, 0, 65535),
             obs_port=reader.whole("TUNE_OBS_PORT", cls.obs_port, 0, 65535),
@@ -87,6 +90,12 @@ class _Reader:
         if not text.isdecimal() or not low <= int(text) <= high:
             raise SettingsError(f"{variable}={text!r} is no whole number from {low} to {high}")
         return int(text)
+
+    def flag(self, variable: str, *, default: bool) -> bool:
+        value = self._variables.get(variable) or str(default).lower()
+        if value not in ("true", "false"):
+            raise SettingsError(f"{variable}={value!r} is neither true nor false")
+        return value == "true"
 
     def choice(self, variable: str, allowed: Mapping[str, int], default: str) -> str:
         value = self._variables.get(variable) or default
