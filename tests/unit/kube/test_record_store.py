@@ -147,3 +147,10 @@ def test_index_holds_nothing_of_what_is_gone(store: RecordStore[Record]) -> None
     store.event("DELETED", other)
     assert store.of("e2") == ()
     assert len(store) == 2
+
+
+def test_all_records_whatever_they_belong_to(store: RecordStore[Record]) -> None:
+    alone = Record("z", "11", experiment_uid="", uid="z", namespace="")
+    store.event("ADDED", alone)
+    assert set(store.all()) == {record("a", 5), record("b", 6), alone}
+    assert store.get("", "z") == alone

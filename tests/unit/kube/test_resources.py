@@ -1,6 +1,13 @@
 import pytest
 
-from tune_operator.kube.resources import EXPERIMENTS, NAMESPACES, PODS, TOKEN_REVIEWS, Resource
+from tune_operator.kube.resources import (
+    EXPERIMENTS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    TOKEN_REVIEWS,
+    Resource,
+)
 
 EXPERIMENTS_PATH = "/apis/tuneoperator.io/v1alpha1"
 
@@ -19,6 +26,7 @@ EXPERIMENTS_PATH = "/apis/tuneoperator.io/v1alpha1"
             id="of a group",
         ),
         pytest.param(NAMESPACES, None, "tune", "/api/v1/namespaces/tune", id="cluster-scoped"),
+        pytest.param(NODES, None, "a.b", "/api/v1/nodes/a.b", id="a node"),
         pytest.param(
             TOKEN_REVIEWS, None, None, "/apis/authentication.k8s.io/v1/tokenreviews", id="review"
         ),

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, Generic
 
 from tune_operator.kube.client import Kube
-from tune_operator.kube.errors import Gone, KubeError, TooManyRequests
+from tune_operator.kube.errors import Forbidden, Gone, KubeError, TooManyRequests
 from tune_operator.kube.record_store import RecordStore, T
 from tune_operator.kube.resources import Resource
 from tune_operator.runtime.backoff import Backoff
@@ -36,9 +36,10 @@ class _Scope(Generic[T]):
 class Informer(Generic[T]):
     """Keeps a record of every matching object; `on_change` is told of each that changed.
 
-    namespaces: empty means all. project: reads a raw object into a frozen dataclass; an object it
-    fails on is left out and logged. on_change: gets the new record, or the last known one of an
-    object that is gone; it must not block.
+    namespaces: empty means all, and is right for what is in none. project: reads a raw object into
+    a frozen dataclass; an object it fails on is left out and logged. on_change: gets the new
+    record, or the last known one of an object that is gone; it must not block. denied: how long to
+    wait while it is forbidden; a view that one can do without asks seldom.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Informer(Generic[T]):
         project: Callable[[Mapping[str, Any]], T],
         on_change: Callable[[T], None],
         *,
+        denied: Backoff = RETRY,
         clock: Clock | None = None,
     ) -> None:
         self._kube = kube
@@ -57,6 +59,7 @@ class Informer(Generic[T]):
         self._selector = label_selector
         self._project = project
         self._on_change = on_change
+        self._denied = denied
         self._clock = clock or SystemClock()
         now = self._clock.monotonic()
         self._scopes = {name: _Scope[T](name, now) for name in (namespaces or (None,))}
@@ -72,6 +75,10 @@ class Informer(Generic[T]):
         """The record of this name, as far as known."""
         scope = self._scope(namespace)
         return scope.store.get(namespace, name) if scope else None
+
+    def all(self) -> tuple[T, ...]:
+        """All known records, in no particular order."""
+        return tuple(record for scope in self._scopes.values() for record in scope.store.all())
 
     def of(self, namespace: str, experiment_uid: str) -> tuple[T, ...]:
         """All known records of one experiment, in no particular order.
@@ -110,7 +117,8 @@ class Informer(Generic[T]):
             except KubeError as error:
                 fresh = fresh and not isinstance(error, Gone)
                 scope.failures += 1
-                wait = RETRY.delay(scope.failures)
+                backoff = self._denied if isinstance(error, Forbidden) else RETRY
+                wait = backoff.delay(scope.failures)
                 if isinstance(error, TooManyRequests):
                     wait = max(wait, error.retry_after)
                 logger.warning("%s; again in %.1f s", error, wait)

@@ -12,7 +12,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 
 class Record(Protocol):
-    """What a record must have: a frozen dataclass with these fields, compared by value."""
+    """What a record must have: a frozen dataclass with these fields, compared by value.
+
+    What is in no namespace or of no experiment has an empty one.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -50,6 +53,10 @@ class RecordStore(Generic[T]):
     def get(self, namespace: str, name: str) -> T | None:
         """The record of this name."""
         return self._records.get((namespace, name))
+
+    def all(self) -> tuple[T, ...]:
+        """Every record."""
+        return tuple(self._records.values())
 
     def of(self, experiment_uid: str) -> tuple[T, ...]:
         """All records of one experiment."""
