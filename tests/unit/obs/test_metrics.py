@@ -10,17 +10,21 @@ NAMES = {
     "tune_status_writes",
     "tune_pods_created",
     "tune_pods_deleted",
+    "tune_attempts_ended",
     "tune_results_received",
     "tune_results_duplicate",
+    "tune_results_durable",
     "tune_report_seconds",
     "tune_reports_refused",
+    "tune_journal_commits",
+    "tune_journal_commit_seconds",
     "tune_store_seconds",
     "tune_store_errors",
     "tune_workqueue_depth",
     "tune_leader",
     "tune_informer_age_seconds",
 }
-LABELS = {"outcome", "path", "reason", "operation", "error", "le"}
+LABELS = {"class", "outcome", "path", "reason", "operation", "error", "le"}
 
 
 def families(metrics: Metrics) -> dict[str, list[dict[str, str]]]:
@@ -36,6 +40,8 @@ def test_names_and_labels() -> None:
     metrics = Metrics()
     metrics.reconciles.labels("done").inc()
     metrics.status_writes.labels("written").inc()
+    metrics.attempts_ended.labels("preempted").inc()
+    metrics.journal_commits.labels("committed").inc()
     metrics.report_seconds.labels("/v1/session").observe(0.1)
     metrics.reports_refused.labels("Outdated").inc()
     metrics.store_operation("get", 0.1, "Unreachable")

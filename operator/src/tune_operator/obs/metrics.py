@@ -23,11 +23,20 @@ class Metrics:
         )
         self.pods_created = Counter("tune_pods_created", "Pods created", registry=registry)
         self.pods_deleted = Counter("tune_pods_deleted", "Pods deleted", registry=registry)
+        self.attempts_ended = Counter(
+            "tune_attempts_ended",
+            "Attempts of trials that ended, by class of the decision table",
+            ["class"],
+            registry=registry,
+        )
         self.results_received = Counter(
             "tune_results_received", "Results of trials taken in", registry=registry
         )
         self.results_duplicate = Counter(
             "tune_results_duplicate", "Results dropped as sent before", registry=registry
+        )
+        self.results_durable = Counter(
+            "tune_results_durable", "Results of trials kept in a journal", registry=registry
         )
         self.report_seconds = Histogram(
             "tune_report_seconds",
@@ -40,6 +49,15 @@ class Metrics:
             "tune_reports_refused",
             "Requests of trainers not answered 200, by error code",
             ["reason"],
+            registry=registry,
+        )
+        self.journal_commits = Counter(
+            "tune_journal_commits", "Journal commits by outcome", ["outcome"], registry=registry
+        )
+        self.journal_commit_seconds = Histogram(
+            "tune_journal_commit_seconds",
+            "Duration of one journal commit, with the look for a newer owner",
+            buckets=_FAST,
             registry=registry,
         )
         self.store_seconds = Histogram(
