@@ -78,7 +78,7 @@ COREDNS = Group("coredns", "coredns", {"coredns": "."})  # a main package of our
 # In the order of need: MinIO's program goes into an image, which is made while the rest builds.
 GROUPS: dict[str, tuple[Group, ...]] = {
     "kwok": (ETCD, CONTROL_PLANE, KWOK, MINIO),
-    "real": (MINIO, ETCD, CONTROL_PLANE, NODE, COREDNS, HELM),
+    "real": (MINIO, ETCD, CONTROL_PLANE, NODE, KWOK, COREDNS, HELM),
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from . import description, machine, teardown
+from . import controlplane, description, machine, teardown
 from .binaries import GROUPS, Binaries
 from .commands import Commands
 from .console import Console
@@ -17,7 +17,7 @@ from .locks import locked
 from .paths import ClusterPaths, cache_root
 from .plan import FLAVOURS, Plan
 from .processes import Processes
-from .up import Job, load_images, up
+from .up import Job, Options, load_images, start_node, stop_node, up
 
 ABOUT = "A local Kubernetes cluster without a registry, a VM or Docker."
 EPILOG = "Caches and clusters live in $TUNE_CACHE_DIR, by default ~/.cache/tune-operator."
@@ -37,6 +37,18 @@ def parser() -> argparse.ArgumentParser:
     start = command("up", "start a cluster, or complete and verify a running one")
     start.add_argument("--nodes", choices=FLAVOURS, default="real", help="kind of nodes")
     start.add_argument("--count", type=int, default=3, help="number of kwok nodes (default: 3)")
+    start.add_argument(
+        "--pod-gc-threshold",
+        type=int,
+        default=controlplane.POD_GC_THRESHOLD,
+        help="terminated Pods above which the oldest are deleted (default: %(default)s)",
+    )
+    for name, text in (
+        ("stop-node", "make a node unreachable: its kubelet is silent, its containers run on"),
+        ("start-node", "bring it back"),
+    ):
+        sub = command(name, text)
+        sub.add_argument("--node", default="kwok-node-0", help="which of the kwok nodes")
     command("down", "remove a cluster and everything it made")
     command("status", "list all clusters and their servers", named=False)
     build = command("build", "build the programs only", named=False)
@@ -86,24 +98,34 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     job = Job(cache, paths, Commands(), console)
     match options.command:
         case "up":
-            up(job, options.nodes, options.count)
+            up(job, options.nodes, Options(options.count, options.pod_gc_threshold))
             console.say(f"cluster {paths.name} is up: export KUBECONFIG={paths.kubeconfig}")
         case "down":
             with locked(paths.lock, lambda: console.say("another run works on it; waiting")):
                 teardown.stop(paths, console)
                 teardown.remove(paths)
                 paths.lock.unlink()
+        case "stop-node":
+            stop_node(job, _plan(paths), options.node)
+        case "start-node":
+            start_node(job, _plan(paths), options.node)
         case "images":
             if not _plan(paths).real:
                 raise Missing(f"cluster {paths.name} has fake nodes, which run no images")
             load_images(job)
+        case question:
+            _tell(question, paths, _plan(paths))
+
+
+def _tell(question: str, paths: ClusterPaths, plan: Plan) -> None:
+    """What a shell or a test wants to know about a cluster that is up."""
+    match question:
         case "env":
-            print(description.environment(description.describe(paths, _plan(paths))), end="")
+            print(description.environment(description.describe(paths, plan)), end="")
         case "kubeconfig":
-            _plan(paths)
             print(paths.kubeconfig)
         case "describe":
-            print(json.dumps(asdict(description.describe(paths, _plan(paths))), indent=2))
+            print(json.dumps(asdict(description.describe(paths, plan)), indent=2))
         case "logs":
             print(*sorted(paths.logs.glob("*.log")), sep="\n")
 

@@ -1,7 +1,7 @@
 """The servers both flavours share: etcd, API server, controller manager, scheduler, MinIO."""
 
 from .health import answers
-from .paths import ClusterPaths
+from .paths import HERE, ClusterPaths
 from .pki import UNUSED_ADDRESS
 from .plan import Plan
 from .processes import Component
@@ -10,15 +10,29 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 # The stock 20 and 30 requests a second would make the controllers, not what is under test, the
 # bottleneck of a test with thousands of Pods.
 CLIENT_RATE = ["--kube-api-qps=1000", "--kube-api-burst=2000"]
+AUDIT_POLICY = HERE / "audit-policy.yaml"
+# A node whose lease was not renewed for 12 s is unreachable; the stock 50 s make tests of it slow.
+# Its Pods get their taint at once, however many of the few nodes are gone.
+NODE_LOSS = [
+    "--node-monitor-period=1s",
+    "--node-monitor-grace-period=12s",
+    "--node-eviction-rate=10",
+    "--secondary-node-eviction-rate=10",
+    "--large-cluster-size-threshold=1",
+]
+NODE_LEASE_SECONDS = 8  # renewed each 2 s
+POD_GC_THRESHOLD = 12500  # the stock one: far above what a test leaves lying
 
 
-def components(paths: ClusterPaths, plan: Plan) -> list[Component]:
+def components(
+    paths: ClusterPaths, plan: Plan, pod_gc_threshold: int = POD_GC_THRESHOLD
+) -> list[Component]:
     """The servers in the order of their start."""
     return [
         etcd(paths, plan),
         minio(paths, plan),
         apiserver(paths, plan),
-        controller_manager(paths, plan),
+        controller_manager(paths, plan, pod_gc_threshold),
         scheduler(paths, plan),
     ]
 
@@ -90,6 +104,9 @@ def apiserver(paths: ClusterPaths, plan: Plan) -> Component:
         "--enable-admission-plugins=NodeRestriction",
         "--max-requests-inflight=2000",
         "--max-mutating-requests-inflight=1000",
+        f"--audit-policy-file={AUDIT_POLICY}",
+        f"--audit-log-path={paths.audit}",
+        "--audit-log-maxsize=1000",  # MB: who reads it wants all of it
     ]
     if plan.real:
         command += [
@@ -103,7 +120,8 @@ def apiserver(paths: ClusterPaths, plan: Plan) -> Component:
         unused = f"--advertise-address={UNUSED_ADDRESS}"
         command += [unused, "--endpoint-reconciler-type=none"]
     ready = answers(f"{plan.apiserver}/readyz", pki / "ca.crt")
-    return Component("kube-apiserver", in_namespace(plan, command), {}, [], ready)
+    files = [AUDIT_POLICY]
+    return Component("kube-apiserver", in_namespace(plan, command), {}, files, ready)
 
 
 def _serving(paths: ClusterPaths, plan: Plan, name: str) -> list[str]:
@@ -117,7 +135,7 @@ def _serving(paths: ClusterPaths, plan: Plan, name: str) -> list[str]:
     ]
 
 
-def controller_manager(paths: ClusterPaths, plan: Plan) -> Component:
+def controller_manager(paths: ClusterPaths, plan: Plan, pod_gc_threshold: int) -> Component:
     kubeconfig = paths.config / "controller-manager.kubeconfig"
     command = [
         str(paths.bin / "kube-controller-manager"),
@@ -127,6 +145,8 @@ def controller_manager(paths: ClusterPaths, plan: Plan) -> Component:
         f"--cluster-signing-cert-file={paths.pki / 'ca.crt'}",
         f"--cluster-signing-key-file={paths.pki / 'ca.key'}",
         "--use-service-account-credentials=true",
+        f"--terminated-pod-gc-threshold={pod_gc_threshold}",
+        *NODE_LOSS,
         *_serving(paths, plan, "controller-manager"),
         *CLIENT_RATE,
     ]

@@ -25,6 +25,7 @@ class Description:
     hostIPForPods: str | None  # noqa: N815
     bin: str
     logs: str
+    audit: str
     ports: dict[str, int]
 
 
@@ -43,6 +44,7 @@ def describe(paths: ClusterPaths, plan: Plan) -> Description:
         hostIPForPods=plan.gateway if plan.real else None,
         bin=str(paths.bin),
         logs=str(paths.logs),
+        audit=str(paths.audit),
         ports=plan.ports,
     )
 

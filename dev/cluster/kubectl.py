@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import ClusterError
+from .errors import ClusterError, last_line
 from .paths import ClusterPaths
 
 RETRY_SECONDS = 0.1
@@ -37,6 +37,18 @@ class Kubectl:
             )
         return done.stdout if done.returncode == 0 else None
 
+    def run(self, *arguments: str, stdin: str = "") -> str:
+        """Standard output.
+
+        Raises:
+            ClusterError: kubectl failed.
+        """
+        answer = self.try_run(*arguments, stdin=stdin)
+        if answer is None:
+            log = self._paths.logs / "kubectl.log"
+            raise ClusterError(f"kubectl {arguments[0]} failed: {last_line(log)}", log=log)
+        return answer
+
     def apply(self, manifests: Sequence[dict[str, Any]]) -> None:
         """Create or update the objects.
 
@@ -44,11 +56,7 @@ class Kubectl:
             ClusterError: the API server refuses them.
         """
         body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-        if (
-            self.try_run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=body)
-            is None
-        ):
-            raise ClusterError("kubectl apply failed", log=self._paths.logs / "kubectl.log")
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=body)
 
     def wait(self, what: str, expected: str, *arguments: str, seconds: float = 60) -> None:
         """Wait until `kubectl <arguments>` prints `expected`.

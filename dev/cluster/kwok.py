@@ -1,7 +1,14 @@
-"""The kwok flavour's nodes: fake ones, whose Pods play what their annotations say."""
+"""Fake nodes, whose Pods play what their annotations say: all of the kwok flavour's nodes.
 
+The real flavour has one too, for no Pods: a cluster all of whose nodes are gone takes that for its
+own sickness, taints none of them and evicts nobody.
+"""
+
+import json
+from datetime import UTC, datetime
 from typing import Any
 
+from .controlplane import NODE_LEASE_SECONDS, in_namespace
 from .health import answers
 from .kubectl import Kubectl
 from .paths import HERE, ClusterPaths
@@ -11,26 +18,30 @@ from .processes import Component
 STAGES = HERE / "kwok-stages.yaml"
 # Nodes without it are nobody's: a test that makes one plays its kubelet itself.
 ANNOTATION = "kwok.x-k8s.io/node"
-LEASE_SECONDS = 40  # the kubelet's
+WITNESS = "witness"
+LEASES = ("lease", "--namespace", "kube-node-lease")
+OUTAGE = "outage"
+OUTAGE_SECONDS = 86400
 
 
 def component(paths: ClusterPaths, plan: Plan) -> Component:
     """The kwok controller."""
-    address = f"127.0.0.1:{plan.ports['kwok']}"
+    address = f"{plan.host}:{plan.ports['kwok']}"
     command = [
         str(paths.bin / "kwok"),
         f"--kubeconfig={paths.kubeconfig}",
         f"--config={STAGES}",
         "--manage-all-nodes=false",
         f"--manage-nodes-with-annotation-selector={ANNOTATION}=fake",
-        f"--node-lease-duration-seconds={LEASE_SECONDS}",
+        f"--node-lease-duration-seconds={NODE_LEASE_SECONDS}",
         "--node-ip=127.0.0.1",
         f"--server-address={address}",
     ]
     # Without its own folder kwok would read a configuration in the user's home.
     environment = {"KWOK_WORKDIR": str(paths.run / "kwok"), "HOME": str(paths.run)}
     files = [STAGES, paths.kubeconfig]
-    return Component("kwok", command, environment, files, answers(f"http://{address}/healthz"))
+    ready = answers(f"http://{address}/healthz")
+    return Component("kwok", in_namespace(plan, command), environment, files, ready)
 
 
 def node(name: str) -> dict[str, Any]:
@@ -51,19 +62,68 @@ def node(name: str) -> dict[str, Any]:
     }
 
 
+def witness() -> dict[str, Any]:
+    """A fake node that takes no Pod."""
+    taint = {"key": "tune.dev/witness", "effect": "NoSchedule"}
+    return {**node(WITNESS), "spec": {"taints": [taint]}}
+
+
 def release_nodes(kubectl: Kubectl) -> None:
     """Drop the node leases of an earlier kwok process.
 
     Each process is a holder of its own; a new one would leave the nodes and their Pods alone
     until the old one's leases end.
     """
-    kubectl.try_run("delete", "lease", "--all", "-n", "kube-node-lease")
+    kubectl.try_run("delete", *LEASES, "--all")
 
 
-def ensure_nodes(kubectl: Kubectl, count: int) -> None:
-    """Make nodes kwok-node-0 to kwok-node-<count - 1> exist and be Ready."""
-    names = [f"kwok-node-{index}" for index in range(count)]
-    kubectl.apply([node(name) for name in names])
+def nodes(count: int) -> list[dict[str, Any]]:
+    """Nodes kwok-node-0 to kwok-node-<count - 1>."""
+    return [node(f"kwok-node-{index}") for index in range(count)]
+
+
+def ensure_nodes(kubectl: Kubectl, wanted: list[dict[str, Any]]) -> None:
+    """Make fake nodes exist and be Ready."""
+    kubectl.apply(wanted)
+    for name in _out_of_reach(kubectl):
+        start_node(kubectl, name)
+    names = [item["metadata"]["name"] for item in wanted]
+    # The kind is named, so that one node is a list as well.
     ready = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}'
-    expected = " ".join(["True"] * count)
-    kubectl.wait("fake nodes Ready", expected, "get", "node", *names, "-o", f"jsonpath={ready}")
+    expected = " ".join(["True"] * len(names))
+    command = ["get", "node", "-l", f"kubernetes.io/hostname in ({','.join(names)})"]
+    kubectl.wait("fake nodes Ready", expected, *command, "-o", f"jsonpath={ready}")
+
+
+def stop_node(kubectl: Kubectl, name: str) -> None:
+    """Put a fake node out of reach, its Pods included: their deletion ends nothing any more.
+
+    kwok leaves a node alone, and renews nothing for it, while another holds its lease.
+
+    Raises:
+        ClusterError: there is no such node.
+    """
+    outage = {
+        "holderIdentity": OUTAGE,
+        "leaseDurationSeconds": OUTAGE_SECONDS,
+        "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    _change_lease(kubectl, name, outage)
+
+
+def start_node(kubectl: Kubectl, name: str) -> None:
+    """End what `stop_node` began; the node is Ready within seconds.
+
+    Raises:
+        ClusterError: there is no such node.
+    """
+    _change_lease(kubectl, name, {"holderIdentity": None})
+
+
+def _out_of_reach(kubectl: Kubectl) -> list[str]:
+    held = f'{{.items[?(@.spec.holderIdentity=="{OUTAGE}")].metadata.name}}'
+    return kubectl.run("get", *LEASES, "-o", f"jsonpath={held}").split()
+
+
+def _change_lease(kubectl: Kubectl, name: str, spec: dict[str, Any]) -> None:
+    kubectl.run("patch", *LEASES, name, "--type=merge", f"--patch={json.dumps({'spec': spec})}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .controlplane import in_namespace
+from .controlplane import NODE_LEASE_SECONDS, in_namespace
 from .health import answers
 from .kubectl import Kubectl
 from .paths import ClusterPaths, write_atomically
@@ -96,6 +96,7 @@ def kubelet_config(paths: ClusterPaths, plan: Plan) -> dict[str, Any]:
         "podLogsDir": str(paths.data / "pod-logs"),
         "volumePluginDir": str(paths.data / "volume-plugins"),
         "serializeImagePulls": False,
+        "nodeLeaseDurationSeconds": NODE_LEASE_SECONDS,
         # There is no registry to pull an image from again: never collect one, and let a full
         # disk of the developer's machine evict nobody.
         "imageGCHighThresholdPercent": 100,

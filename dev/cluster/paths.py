@@ -86,6 +86,11 @@ class ClusterPaths:
         return self.root / "logs"
 
     @property
+    def audit(self) -> Path:
+        """The API server's audit log: one JSON object a line."""
+        return self.logs / "audit.log"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

@@ -7,7 +7,7 @@ its own, so its ports are the usual ones and its addresses follow from a slot nu
 import json
 import secrets
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -32,6 +32,7 @@ USUAL_PORTS = {
     "etcd-peer": 2380,
     "controller-manager": 10257,
     "scheduler": 10259,
+    "kwok": 10247,
     "minio": 9000,
 }
 SLOTS = range(256)
@@ -54,9 +55,11 @@ class Plan:
     def read(cls, paths: ClusterPaths) -> "Plan | None":
         """The plan of an existing cluster, or None."""
         try:
-            return cls(**json.loads(paths.plan.read_text()))
+            plan = cls(**json.loads(paths.plan.read_text()))
         except FileNotFoundError:
             return None
+        # A cluster that is older than one of its servers.
+        return replace(plan, ports={**USUAL_PORTS, **plan.ports}) if plan.real else plan
 
     @property
     def real(self) -> bool:

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import (
     cgroups,
@@ -37,6 +38,14 @@ START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
+class Options:
+    """What one `up` asks for and no plan keeps: the next one may ask for something else."""
+
+    count: int = 3
+    pod_gc_threshold: int = controlplane.POD_GC_THRESHOLD
+
+
+@dataclass(frozen=True)
 class Job:
     """One invocation on one cluster."""
 
@@ -58,8 +67,8 @@ class Job:
         return Kubectl(self.paths)
 
 
-def up(job: Job, flavour: str, count: int) -> None:
-    """Start or complete the cluster, `count` being the number of kwok nodes.
+def up(job: Job, flavour: str, options: Options) -> None:
+    """Start or complete the cluster.
 
     Raises:
         ClusterError: a step failed. A cluster that was never complete is stopped then; its logs
@@ -71,9 +80,9 @@ def up(job: Job, flavour: str, count: int) -> None:
         complete = paths.description.exists()
         try:
             if flavour == "real":
-                _up_real(job)
+                _up_real(job, options)
             else:
-                _up_kwok(job, count)
+                _up_kwok(job, options)
         except BaseException:
             job.commands.cancel()
             if not complete:
@@ -89,20 +98,50 @@ def load_images(job: Job) -> None:
         _load_images(job, ready)
 
 
-def _up_kwok(job: Job, count: int) -> None:
+def stop_node(job: Job, chosen: Plan, name: str) -> None:
+    """Make a node unreachable: nobody speaks for it any more, what runs there runs on.
+
+    Raises:
+        ClusterError: there is no such node.
+    """
+    with locked(job.paths.lock):
+        if chosen.real:
+            job.processes.stop("kubelet")
+        else:
+            kwok.stop_node(job.kubectl, name)
+
+
+def start_node(job: Job, chosen: Plan, name: str) -> None:
+    """Bring a node back that `stop_node` made unreachable.
+
+    Raises:
+        ClusterError: there is no such node, or its kubelet does not start.
+    """
+    with locked(job.paths.lock):
+        if chosen.real:
+            _start(job, [node.kubelet(job.paths, chosen)], "kubelet")
+        else:
+            kwok.start_node(job.kubectl, name)
+
+
+def _up_kwok(job: Job, options: Options) -> None:
     chosen = _prepare(job, "kwok", job.binaries.ensure(GROUPS["kwok"]))
-    _start_control_plane(job, chosen)
+    _start_control_plane(job, chosen, options)
+    _start_fake_nodes(job, chosen, kwok.nodes(options.count))
+    description.write(job.paths, chosen)
+
+
+def _start_fake_nodes(job: Job, chosen: Plan, wanted: list[dict[str, Any]]) -> None:
     fake_kubelet = kwok.component(job.paths, chosen)
     if not job.processes.current(fake_kubelet):
         job.processes.stop(fake_kubelet.name)
         kwok.release_nodes(job.kubectl)
     _start(job, [fake_kubelet], "kwok")
-    with job.console.step(f"{count} fake nodes"):
-        kwok.ensure_nodes(job.kubectl, count)
-    description.write(job.paths, chosen)
+    with job.console.step(f"fake nodes: {len(wanted)}"):
+        kwok.ensure_nodes(job.kubectl, wanted)
 
 
-def _up_real(job: Job) -> None:
+def _up_real(job: Job, options: Options) -> None:
     machine.require_node_support(job.cache, job.commands, job.console)
     with ThreadPoolExecutor(1) as thread:
         # Making images is mostly waiting for disk and network: it fits beside the compiler.
@@ -118,7 +157,8 @@ def _up_real(job: Job) -> None:
             runtime = node.containerd(job.paths, chosen, lambda: nodeimages.answers(job.paths))
             _start(job, [runtime], "containerd")
             runtime_ready.set()
-            _start_control_plane(job, chosen)
+            _start_control_plane(job, chosen, options)
+            _start_fake_nodes(job, chosen, [kwok.witness()])
             _start_node(job, chosen)
             with job.console.step("images in place"):
                 loading.result()
@@ -174,8 +214,9 @@ def _start(job: Job, components: list[Component], title: str) -> None:
         step.progress = ""
 
 
-def _start_control_plane(job: Job, chosen: Plan) -> None:
-    _start(job, controlplane.components(job.paths, chosen), "control plane and MinIO")
+def _start_control_plane(job: Job, chosen: Plan, options: Options) -> None:
+    components = controlplane.components(job.paths, chosen, options.pod_gc_threshold)
+    _start(job, components, "control plane and MinIO")
     with job.console.step("service account"):
         # Pods cannot be created before their namespace's account.
         name = ["get", "serviceaccount", "default", "-n", "default", "-o", "name"]

@@ -1,15 +1,18 @@
 """The configuration files of a real node and of the control plane."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from dev.cluster import controlplane, node, pki
+from dev.cluster import controlplane, kwok, node, pki
 from dev.cluster.paths import ClusterPaths
-from dev.cluster.plan import USUAL_PORTS, Plan
+from dev.cluster.plan import PORT_NAMES, USUAL_PORTS, Plan
 
+LISTENS = re.compile(r"--(address|(bind|server)-address|listen-.*)=")
 REAL = Plan("a", "real", dict(USUAL_PORTS), "user", "open-sesame", slot=3)
 
 
@@ -58,6 +61,7 @@ def test_all_servers_of_a_real_cluster_run_in_its_namespace(paths: ClusterPaths)
         node.kubelet(paths, REAL),
         node.kube_proxy(paths, REAL),
         node.coredns(paths, REAL),
+        kwok.component(paths, REAL),
     ]
     for part in parts:
         assert list(part.command[:3]) == ["nsenter", "--net=/run/netns/tune-a", "--"]
@@ -65,10 +69,9 @@ def test_all_servers_of_a_real_cluster_run_in_its_namespace(paths: ClusterPaths)
 
 
 def test_a_kwok_cluster_listens_on_loopback_only(paths: ClusterPaths) -> None:
-    names = [*USUAL_PORTS, "kwok"]
-    plan = Plan("a", "kwok", {name: 20000 + i for i, name in enumerate(names)}, "u", "p")
-    for part in controlplane.components(paths, plan):
-        listening = [word for word in part.command if "bind-address" in word or "listen-" in word]
+    plan = Plan("a", "kwok", {name: 20000 + i for i, name in enumerate(PORT_NAMES)}, "u", "p")
+    for part in (*controlplane.components(paths, plan), kwok.component(paths, plan)):
+        listening = [word for word in part.command if LISTENS.match(word)]
         assert all("127.0.0.1" in word for word in listening)
         assert part.command[0].startswith(str(paths.bin))
 
@@ -92,3 +95,35 @@ def test_kubeadm_makes_certificates_for_the_address_in_use(tmp_path: Path) -> No
     assert cluster["controlPlaneEndpoint"] == "10.210.3.2:6443"
     assert cluster["certificatesDir"] == str(tmp_path)
     assert set(pki.users(REAL)) >= {"admin", "kubelet", "kube-proxy"}
+
+
+def test_a_node_beats_several_times_before_it_counts_as_lost(paths: ClusterPaths) -> None:
+    manager = controlplane.controller_manager(paths, REAL, controlplane.POD_GC_THRESHOLD)
+    assert "--node-monitor-grace-period=12s" in manager.command
+    lease = node.kubelet_config(paths, REAL)["nodeLeaseDurationSeconds"]
+    assert f"--node-lease-duration-seconds={lease}" in kwok.component(paths, REAL).command
+    assert lease / 4 * 5 < 12  # both renew after a quarter
+
+
+def test_the_threshold_of_pod_gc_is_the_caller_s(paths: ClusterPaths) -> None:
+    manager = controlplane.components(paths, REAL, pod_gc_threshold=3)[3]
+    assert "--terminated-pod-gc-threshold=3" in manager.command
+
+
+def test_no_pod_is_scheduled_on_the_witness() -> None:
+    (taint,) = kwok.witness()["spec"]["taints"]
+    assert taint["effect"] == "NoSchedule"
+
+
+def test_the_audit_log_tells_a_pod_s_uid_and_no_experiment_s_status(paths: ClusterPaths) -> None:
+    server = controlplane.apiserver(paths, REAL)
+    assert f"--audit-log-path={paths.audit}" in server.command
+    created, *rest = yaml.safe_load(controlplane.AUDIT_POLICY.read_text())["rules"]
+    assert (created["level"], created["verbs"]) == ("RequestResponse", ["create"])
+    (ours,) = [
+        rule
+        for rule in rest
+        if any(entry["group"] == "tuneoperator.io" for entry in rule.get("resources", []))
+    ]
+    assert ours["level"] == "Metadata"
+    assert rest[-1] == {"level": "None"}

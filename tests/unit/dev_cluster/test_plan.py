@@ -28,6 +28,15 @@ def test_a_plan_stays_as_it_was_chosen(tmp_path: Path) -> None:
     assert Plan.read(paths(tmp_path, "a")) == first
 
 
+def test_a_real_cluster_from_before_a_server_was_added_gets_its_usual_port(tmp_path: Path) -> None:
+    made = plan.ensure(paths(tmp_path, "a"), "real", running=())
+    file = paths(tmp_path, "a").plan
+    fields = json.loads(file.read_text())
+    del fields["ports"]["kwok"]
+    file.write_text(json.dumps(fields))
+    assert Plan.read(paths(tmp_path, "a")) == made
+
+
 def test_two_kwok_clusters_share_no_port(tmp_path: Path) -> None:
     one = plan.ensure(paths(tmp_path, "a"), "kwok", running=())
     two = plan.ensure(paths(tmp_path, "b"), "kwok", running=())

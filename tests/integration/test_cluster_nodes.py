@@ -1,0 +1,85 @@
+"""What other tests rely on: a node can be lost and found again, and the audit log tells of Pods."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.clusters import Cluster
+from tests.integration.link import account_ready, attempt_pod
+from tests.polling import eventually
+from tune_operator.kube.client import Kube
+from tune_operator.kube.resources import PODS, Resource
+
+TOOL = Path(__file__).parents[2] / "dev" / "cluster"
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+NODE = "kwok-node-0"
+LOSS_SECONDS = 30
+
+
+def tool(command: str, cluster: Cluster, *options: str) -> str:
+    """Run the cluster tool; its answer."""
+    done = subprocess.run(
+        [sys.executable, str(TOOL), command, "--name", cluster.name, *options],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+async def nothing_to_say() -> str:
+    return ""
+
+
+async def test_a_node_is_lost_and_found(cluster: Cluster, kube: Kube, namespace: str) -> None:
+    await account_ready(kube, namespace)
+    body = attempt_pod(namespace, "there", {})
+    body["spec"]["nodeName"] = NODE
+    toleration = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    body["spec"]["tolerations"] = [{"key": "node.kubernetes.io/unreachable", **toleration}]
+    pod = await kube.create(PODS, namespace, body)
+
+    async def effects() -> set[str]:
+        node = await kube.get(NODES, None, NODE)
+        taints = node["spec"].get("taints", [])
+        return {t["effect"] for t in taints if t["key"] == "node.kubernetes.io/unreachable"}
+
+    async def deleted() -> bool:
+        return "deletionTimestamp" in (await kube.get(PODS, namespace, "there"))["metadata"]
+
+    async def lost() -> bool:
+        return await effects() == {"NoSchedule", "NoExecute"} and await deleted()
+
+    async def found() -> bool:
+        items, _ = await kube.list(PODS, namespace)
+        return not items and not await effects()
+
+    tool("stop-node", cluster, "--node", NODE)
+    try:
+        await eventually(lost, "the node is unreachable", LOSS_SECONDS, nothing_to_say)
+    finally:
+        tool("start-node", cluster, "--node", NODE)
+    await eventually(found, "the node ended its Pod", LOSS_SECONDS, nothing_to_say)
+    assert [event["verb"] for event in history(cluster, pod)][:2] == ["create", "delete"]
+
+
+def history(cluster: Cluster, pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the audit log says about this Pod, less who set its status."""
+    meta = pod["metadata"]
+    audit = Path(json.loads(tool("describe", cluster))["audit"])
+    events = []
+    for line in audit.read_text().splitlines():
+        event = json.loads(line)
+        about = event["objectRef"]
+        created = event.get("responseObject", {}).get("metadata", {})
+        if (
+            about["resource"] == "pods"
+            and "subresource" not in about
+            and about["namespace"] == meta["namespace"]
+            and meta["name"] in (about.get("name"), created.get("name"))
+        ):
+            assert created.get("uid", meta["uid"]) == meta["uid"]
+            events.append(event)
+    return events
