@@ -24,6 +24,7 @@ from tune_operator.lifecycle.actions import (
     Action,
     CreatePod,
     DeletePod,
+    EmitEvent,
     ReleasePod,
     RemoveExperimentFinalizer,
 )
@@ -69,6 +70,91 @@ async def test_first_refusal_stops_the_creates(
     assert {type(outcome) for outcome in outcomes[1:3]} == {Created, expected}
     assert [type(outcome) for outcome in outcomes[3:]] == [NotTried] * 5
     assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(
+            fail(403, "Forbidden", 'pods "p0" is forbidden: exceeded quota: few'), id="quota"
+        ),
+        pytest.param(fail(429, Retry_After="7"), id="busy"),
+    ],
+)
+async def test_two_hundred_creates_that_are_refused_make_one_request_per_look(
+    server: ApiServer, executor: Executor[PodView], refusal: Any
+) -> None:
+    for look in (1, 2, 3):
+        server.then(refusal)
+        outcomes = await executor.run({}, [create(number) for number in range(200)])
+        assert len(outcomes) == 200
+        assert len(server.seen) == look
+
+
+async def test_quota_that_fills_up_is_asked_no_more_than_a_batch_beyond(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    room = 40
+    refused = fail(403, "Forbidden", 'pods "p" is forbidden: exceeded quota: few')
+    server.then(*[answer(pod("p", 1))] * room, *[refused] * 200)
+    outcomes = await executor.run({}, [create(number) for number in range(200)])
+    assert [type(outcome) for outcome in outcomes].count(Created) == room
+    assert len(server.seen) <= room + MAX_PARALLEL
+
+
+RELEASES = [ReleasePod("tune", f"p{number}", f"uid-p{number}") for number in range(200)]
+DELETES = [DeletePod("tune", f"p{number}", f"uid-p{number}") for number in range(200)]
+
+
+@pytest.mark.parametrize("actions", [RELEASES, DELETES], ids=["releases", "deletes"])
+async def test_busy_server_is_left_alone_by_what_was_not_sent_yet(
+    server: ApiServer, executor: Executor[PodView], actions: list[Action]
+) -> None:
+    server.then(*[fail(429, Retry_After="7")] * 200)
+    outcomes = await executor.run({}, actions)
+    assert len(server.seen) <= MAX_PARALLEL
+    assert {type(outcome) for outcome in outcomes} == {Throttled, NotTried}
+    assert [outcome.action for outcome in outcomes] == actions
+
+
+async def test_busy_server_is_left_alone_by_the_kinds_that_follow(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    server.then(fail(429, Retry_After="7"))
+    event = EmitEvent("Normal", "TrialStarted", "trial 00000 starts")
+    about = {"metadata": {"namespace": "tune", "name": "digits", "uid": "uid-d"}}
+    actions: list[Action] = [RELEASE, create(0), create(1), DELETES[0], event]
+    outcomes = await executor.run(about, actions)
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Throttled, NotTried, NotTried, NotTried, Done]
+    assert len(server.seen) == 1
+
+
+async def test_kept_pod_loses_our_finalizer_and_nothing_else(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    server.then(answer(held(5, POD_FINALIZER)), answer(held(6)))
+    assert await executor.run({}, [RELEASE]) == [Done(RELEASE)]
+    assert [seen.method for seen in server.seen] == ["GET", "PATCH"]
+    assert {"op": "test", "path": "/metadata/uid", "value": "uid-a"} in server.seen[1].body
+
+
+async def test_kept_pod_that_was_released_before_is_not_written_again(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    server.then(answer(held(6)))
+    assert await executor.run({}, [RELEASE]) == [Done(RELEASE)]
+    assert [seen.method for seen in server.seen] == ["GET"]
+
+
+async def test_pod_that_is_not_kept_is_deleted_by_its_uid(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    server.then(answer(held(5, POD_FINALIZER)), answer(held(6)), answer({"kind": "Status"}))
+    action = ReleasePod("tune", "a", "uid-a")
+    assert await executor.run({}, [action]) == [Done(action)]
+    assert [seen.method for seen in server.seen] == ["GET", "PATCH", "DELETE"]
+    assert server.seen[2].body["preconditions"] == {"uid": "uid-a"}
 
 
 async def test_throttled_says_for_how_long(server: ApiServer, executor: Executor[PodView]) -> None:

@@ -60,7 +60,10 @@ MakePatch = Callable[[Mapping[str, Any]], patches.Patch | None]
 
 
 class Executor(Generic[T]):
-    """Actions of one kind that stand together run in parallel; kinds keep their order."""
+    """Actions of one kind that stand together run in parallel; kinds keep their order.
+
+    An API server that asks to be left alone (429) is: what was not sent by then is not tried.
+    """
 
     def __init__(
         self,
@@ -82,7 +85,9 @@ class Executor(Generic[T]):
         outcomes: list[Outcome] = []
         for kind, group in groupby(actions, type):
             batch = list(group)
-            if kind is RemoveExperimentFinalizer and _any_open(outcomes):
+            if kind is not EmitEvent and _throttled(outcomes):
+                outcomes += [NotTried(action) for action in batch]
+            elif kind is RemoveExperimentFinalizer and _any_open(outcomes):
                 # With the experiment gone nobody would look for what is still to be released.
                 outcomes += [NotTried(action) for action in batch]
             elif kind is CreatePod:
@@ -107,10 +112,16 @@ class Executor(Generic[T]):
         self, experiment: Mapping[str, Any], batch: Sequence[Action]
     ) -> list[Outcome]:
         limit = asyncio.Semaphore(MAX_PARALLEL)
+        busy = False
 
         async def one(action: Action) -> Outcome:
+            nonlocal busy
             async with limit:
-                return await self._one(experiment, action)
+                if busy:
+                    return NotTried(action)
+                outcome = await self._one(experiment, action)
+                busy = busy or isinstance(outcome, Throttled)
+                return outcome
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(action)) for action in batch]
@@ -210,6 +221,10 @@ class Executor(Generic[T]):
         self._metrics.pods_deleted.inc()
         if rest.get("kind") == "Pod":
             self._informer.observe(rest)
+
+
+def _throttled(outcomes: Sequence[Outcome]) -> bool:
+    return any(isinstance(outcome, Throttled) for outcome in outcomes)
 
 
 def _any_open(outcomes: Sequence[Outcome]) -> bool:
