@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tune_operator.api import constants
+from tune_operator.api.failure import Failure
 from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle.decide import Decision, decide
 from tune_operator.lifecycle.evidence import Evidence, ExitKnowledge, Unread
 from tune_operator.lifecycle.instants import render
+from tune_operator.lifecycle.node_view import NodeKnowledge, NodeUnread, NodeView
 from tune_operator.lifecycle.observation import Experiment, Observation
 from tune_operator.lifecycle.pod_view import PodView, project
 from tune_operator.lifecycle.trial_state import Phase, RunState, StopIntent, TrialState
@@ -20,7 +22,6 @@ from tune_trainer.protocol.result import Result
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 UID = "5f0c9d4e-0000-4000-8000-000000000001"
-START_TIMEOUT = timedelta(seconds=600)
 
 
 def at(seconds: float) -> datetime:
@@ -172,18 +173,41 @@ def evidence(
     streak: int = 0,
     silent: float | None = None,
     now: datetime = NOW,
+    node: NodeKnowledge = NodeUnread.NOT_ASKED,
+    heard: float | None = None,
+    **failure: Any,
 ) -> Evidence:
-    """Evidence of a bound attempt whose record is known (None: the store has none)."""
+    """Evidence of a bound attempt whose record is known (None: the store has none).
+
+    ``silent`` and ``heard`` are seconds ago; ``failure`` are fields of that section.
+    """
     return Evidence(
         now=now,
         bound_uid="pod-1" if bound else "",
         stop_intent=intent,
         pod=view,
         exit=known,
-        start_timeout=START_TIMEOUT,
+        failure=failing(**failure),
         streak=streak,
         silent_since=None if silent is None else at(-silent),
+        node=node,
+        heard=None if heard is None else at(-heard),
     )
+
+
+def failing(**fields: Any) -> Failure:
+    """The section ``failure`` with these fields, named as in the API."""
+    return Failure.model_validate(fields)
+
+
+def rule(action: str, *codes: int, operator: str = "In") -> dict[str, Any]:
+    """One of ``failure.rules``."""
+    return {"action": action, "onExitCodes": {"operator": operator, "values": list(codes)}}
+
+
+def node(ready: str = "True", *, age: float = 300, **fields: Any) -> NodeView:
+    """A node that has been so for ``age`` seconds."""
+    return NodeView("node-1", "7", ready=ready, since=at(-age), **fields)
 
 
 def trial(index: int = 0, **fields: Any) -> TrialState:
@@ -222,7 +246,7 @@ def observation(
     return Observation(
         now=now,
         experiment=of or experiment(),
-        state=RunState(run_id=UID, term=1, trials=trials, started=at(-300) if trials else None),
+        state=RunState(trials=trials, started=at(-300) if trials else None),
         pods=pods,
         total=total,
         may_start=may_start,

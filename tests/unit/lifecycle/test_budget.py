@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.lifecycle.builders import NOW, idle
+from tests.unit.lifecycle.builders import NOW, failing, idle
 from tune_operator.lifecycle.budget import backoff, exhausted
 from tune_operator.lifecycle.trial_state import Interruption
 
@@ -21,7 +21,7 @@ from tune_operator.lifecycle.trial_state import Interruption
 )
 def test_budget(maximum: int, failures: int, disruptions: int, spent: bool) -> None:
     trial = idle(failures=failures, disruptions=disruptions, infrastructure=99)
-    assert exhausted(trial, maximum) is spent
+    assert exhausted(trial, failing(maxFailures=maximum)) is spent
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,19 @@ from tests.unit.lifecycle.builders import (
     NOT_ASKED,
     RUNNING,
     STOPPED,
+    UNDECIDED,
     at,
     condition,
     ended,
     evidence,
+    node,
     pod,
+    rule,
     waiting,
 )
-from tune_operator.lifecycle.classify import TABLE, Counts, Then, classify
+from tune_operator.lifecycle.classify import TABLE, Counts, Ends, Then, classify
 from tune_operator.lifecycle.evidence import Evidence
+from tune_operator.lifecycle.node_view import NodeUnread
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import StopIntent
 
@@ -92,6 +96,23 @@ def interrupted(name: str, given: Evidence) -> Case:
     return over(name, 9, "interrupted", Counts.NOTHING, given)
 
 
+def overdue(**fields: Any) -> Evidence:
+    """A Pod that outlives its grace, with an exit record that was looked for."""
+    given = {"known": None, "deleted": at(-31), **fields}
+    view = pod(given.pop("trainer", RUNNING), deleted=given.pop("deleted"))
+    return evidence(view, **given)
+
+
+def lost(name: str, given: Evidence, counts: Counts = Counts.DISRUPTION) -> Case:
+    return case(name, 7, "lost", given, then=Then.FENCE, counts=counts, reason="NodeUnreachable")
+
+
+def announced(name: str, given: Evidence, then: Then = Then.CHECKPOINT) -> Case:
+    return case(name, 21, "running", given, then=then)
+
+
+SILENT, FRESHLY_SILENT = node("Unknown", age=61), node("Unknown", age=59)
+DEADLINE: dict[str, Any] = {"progressDeadlineSeconds": 100}
 SIDECAR = {"name": "logs", "state": RUNNING}
 CASES = [
     # 2: a record Completed wins over anything the Pod says.
@@ -111,6 +132,11 @@ CASES = [
     stopped("3 delete, killed", evidence(done(137), None, intent=StopIntent.DELETE)),
     stopped("3 delete, gone", evidence(None, None, intent=StopIntent.DELETE)),
     stopped("3 delete, evicted", evidence(done(conditions=(TARGET,)), intent=StopIntent.DELETE)),
+    stopped("3 suspend", evidence(done(), INTERRUPTED, intent=StopIntent.SUSPEND)),
+    stopped("3 stop, by directive", evidence(done(), STOPPED, intent=StopIntent.STOP)),
+    stopped("3 stop, but it crashed", evidence(done(1), FAILED, intent=StopIntent.STOP)),
+    stopped("3 hung, killed", evidence(done(137), None, intent=StopIntent.HUNG), "failed"),
+    stopped("3 hung, saved", evidence(done(), INTERRUPTED, intent=StopIntent.HUNG), "failed"),
     stopped("3 start error", evidence(done(1), intent=StopIntent.START_ERROR), "failed"),
     stopped("3 start error, gone", evidence(None, intent=StopIntent.START_ERROR), "failed"),
     case(
@@ -123,6 +149,71 @@ CASES = [
     case("4 terminating", 4, "terminating", evidence(pod(RUNNING, deleted=at(20)), NOT_ASKED)),
     case("4 at the last moment", 4, "terminating", evidence(pod(RUNNING, deleted=at(-30)))),
     case("5 overdue", 5, "terminating", evidence(pod(RUNNING, deleted=at(-31))), reason="Overdue"),
+    case("5 its node is well", 5, "terminating", overdue(node=node()), reason="Overdue"),
+    case("5 its node is not ready, so it is heard", 5, "terminating", overdue(node=node("False"))),
+    case(
+        "5 nodes may not be read",
+        5,
+        "terminating",
+        overdue(node=NodeUnread.NOT_PERMITTED),
+    ),
+    case("5 unreachable, but not for long", 5, "terminating", overdue(node=FRESHLY_SILENT)),
+    case(
+        "5 unreachable, policy Wait",
+        5,
+        "terminating",
+        overdue(node=SILENT, nodeLost={"policy": "Wait"}),
+    ),
+    case(
+        "5 unreachable for less than the experiment bears",
+        5,
+        "terminating",
+        overdue(node=SILENT, nodeLost={"timeoutSeconds": 62}),
+    ),
+    # 6 and 7: the node is lost.
+    case("6 node gone", 6, "terminating", overdue(node=None), reason="NodeGone"),
+    case(
+        "6 out of service and silent",
+        6,
+        "terminating",
+        overdue(node=node("Unknown", out_of_service=True)),
+    ),
+    case(
+        "6 out of service and not ready",
+        6,
+        "terminating",
+        overdue(node=node("False", out_of_service=True)),
+    ),
+    case(
+        "6 not when ready: the taint is a mistake",
+        5,
+        "terminating",
+        overdue(node=node(out_of_service=True)),
+    ),
+    case(
+        "6 policy Wait waits too", 6, "terminating", overdue(node=None, nodeLost={"policy": "Wait"})
+    ),
+    case("6 not before it is overdue", 4, "terminating", overdue(node=None, deleted=at(-30))),
+    case(
+        "6 gone with its node: Pod GC marked it",
+        11,
+        "preempted",
+        evidence(pod(ended(137), phase="Failed", deleted=at(-60), conditions=(TARGET,)), node=None),
+        then=Then.RESUME,
+        counts=Counts.DISRUPTION,
+    ),
+    lost("7 unreachable for long enough", overdue(node=SILENT)),
+    lost("7 at the very second", overdue(node=node("Unknown", age=60))),
+    lost("7 although it saved", overdue(node=SILENT, known=INTERRUPTED)),
+    lost("7 although it failed", overdue(node=SILENT, known=FAILED)),
+    lost("7 never started", overdue(node=SILENT, trainer=waiting("ContainerCreating"))),
+    lost("7 delete", overdue(node=SILENT, intent=StopIntent.DELETE), Counts.NOTHING),
+    lost("7 suspend", overdue(node=SILENT, intent=StopIntent.SUSPEND), Counts.NOTHING),
+    lost("7 stop", overdue(node=SILENT, intent=StopIntent.STOP), Counts.NOTHING),
+    lost("7 hung", overdue(node=SILENT, intent=StopIntent.HUNG), Counts.FAILURE),
+    lost("7 start error", overdue(node=SILENT, intent=StopIntent.START_ERROR), Counts.FAILURE),
+    completed("7 not when it completed", overdue(node=SILENT, known=COMPLETED)),
+    case("7 not before it is overdue", 4, "terminating", overdue(node=SILENT, deleted=at(-30))),
     case(
         "4 never started, but placed",
         4,
@@ -240,6 +331,69 @@ CASES = [
         "StartError",
     ),
     failed("16 gone, record Failed", 16, evidence(None, FAILED), "ValueError"),
+    # 16 by rule: where no earlier row matched, and before any other reading of row 16.
+    failed("16 no rule matches", 16, evidence(done(1), rules=[rule("Ignore", 2)]), "Error"),
+    failed("16 Count", 16, evidence(done(143, deleted=at(-5)), rules=[rule("Count", 143)])),
+    over(
+        "16 Ignore",
+        16,
+        "failed",
+        Counts.NOTHING,
+        evidence(done(3), rules=[rule("Ignore", 3)]),
+        "Error",
+    ),
+    over(
+        "16 Ignore wins over OOMKilled",
+        16,
+        "failed",
+        Counts.NOTHING,
+        evidence(done(137, why="OOMKilled"), rules=[rule("Ignore", 137)]),
+    ),
+    failed(
+        "16 FailTrial",
+        16,
+        evidence(done(42), FAILED, rules=[rule("FailTrial", 42)]),
+        "FailTrialRule",
+    ),
+    failed(
+        "16 FailExperiment",
+        16,
+        evidence(done(42), rules=[rule("FailExperiment", 42)]),
+        "FailExperimentRule",
+    ),
+    failed(
+        "16 the second rule",
+        16,
+        evidence(done(9), rules=[rule("Ignore", 8), rule("FailTrial", 9)]),
+        "FailTrialRule",
+    ),
+    failed(
+        "16 NotIn",
+        16,
+        evidence(done(9), rules=[rule("FailTrial", 8, operator="NotIn")]),
+        "FailTrialRule",
+    ),
+    failed(
+        "16 NotIn its own", 16, evidence(done(8), rules=[rule("FailTrial", 8, operator="NotIn")])
+    ),
+    preempted(
+        "16 no rule for an eviction",
+        11,
+        evidence(done(42, conditions=(TARGET,)), rules=[rule("FailTrial", 42)]),
+    ),
+    rejected("16 no rule for exit 75", 14, evidence(done(75), rules=[rule("FailTrial", 75)])),
+    failed(
+        "16 no rule for exit 0",
+        10,
+        evidence(done(), silent=60, rules=[rule("FailTrial", 8, operator="NotIn")]),
+        "NoResult",
+    ),
+    failed(
+        "16 no rule without a code",
+        16,
+        evidence(None, FAILED, rules=[rule("FailTrial", 42, operator="NotIn")]),
+        "ValueError",
+    ),
     # 17 and 18: no Pod.
     over("17 gone without a record", 17, "lost", Counts.DISRUPTION, evidence(None, None)),
     case(
@@ -307,15 +461,103 @@ CASES = [
         evidence(pod(waiting("PodInitializing"), phase="Pending"), NOT_ASKED, now=at(600)),
         then=Then.START_ERROR,
     ),
-    # 24: all is well.
-    case("24 running", 24, "running", evidence(pod(RUNNING), NOT_ASKED)),
-    case("24 running, /complete with Failed", 24, "running", evidence(pod(RUNNING), FAILED)),
     case(
-        "24 disruption announced",
+        "20 not twice",
+        20,
+        "starting",
+        evidence(
+            pod(waiting("ImagePullBackOff"), phase="Pending"),
+            NOT_ASKED,
+            now=at(540),
+            intent=StopIntent.START_ERROR,
+        ),
+    ),
+    # 21: it will soon have to go.
+    announced("21 DisruptionTarget", evidence(pod(RUNNING, conditions=(TARGET,)), NOT_ASKED)),
+    announced("21 cordoned", evidence(pod(RUNNING), NOT_ASKED, node=node(cordoned=True))),
+    announced(
+        "21 a taint",
+        evidence(pod(RUNNING), NOT_ASKED, node=node(taints=("karpenter.sh/disrupted",))),
+    ),
+    announced(
+        "21 on a node that is silent",
+        evidence(pod(RUNNING), NOT_ASKED, node=node("Unknown", cordoned=True)),
+    ),
+    announced(
+        "21 it is being stopped and saves anyway",
+        evidence(pod(RUNNING, conditions=(TARGET,)), NOT_ASKED, intent=StopIntent.STOP),
+        Then.WAIT,
+    ),
+    case(
+        "21 not when withdrawn",
         24,
         "running",
-        evidence(pod(RUNNING, conditions=(TARGET,)), NOT_ASKED),
+        evidence(pod(RUNNING, conditions=(WITHDRAWN,)), NOT_ASKED),
     ),
+    case(
+        "21 not when deleted: it was told",
+        4,
+        "terminating",
+        evidence(pod(RUNNING, conditions=(TARGET,), deleted=at(20)), NOT_ASKED),
+    ),
+    # 22: nobody knows.
+    case("22 node silent", 22, "unknown", evidence(pod(RUNNING), NOT_ASKED, node=SILENT)),
+    case("22 node gone", 22, "unknown", evidence(pod(RUNNING), NOT_ASKED, node=None)),
+    case(
+        "22 wins over a missing report",
+        22,
+        "unknown",
+        evidence(pod(RUNNING), NOT_ASKED, node=SILENT, heard=500, **DEADLINE),
+    ),
+    case(
+        "22 not when not ready",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, node=node("False")),
+    ),
+    # 23: it runs and says nothing. The trainer started 60 seconds ago.
+    case(
+        "23 no report in time",
+        23,
+        "hung",
+        evidence(pod(RUNNING), NOT_ASKED, now=at(40), heard=60, **DEADLINE),
+        then=Then.HUNG,
+        reason="ProgressDeadlineExceeded",
+    ),
+    case(
+        "23 counted from its start, whatever was heard before",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, now=at(39), heard=500, **DEADLINE),
+    ),
+    case(
+        "23 one second before",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, now=at(99), heard=0, **DEADLINE),
+    ),
+    case("23 off", 24, "running", evidence(pod(RUNNING), NOT_ASKED, now=at(9999), heard=0)),
+    case(
+        "23 not while nobody could hear it",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, now=at(9999), **DEADLINE),
+    ),
+    case(
+        "23 not twice",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, now=at(100), heard=0, intent=StopIntent.HUNG, **DEADLINE),
+    ),
+    # 24: all is well.
+    case("24 running", 24, "running", evidence(pod(RUNNING), NOT_ASKED)),
+    case(
+        "24 running, its node is well",
+        24,
+        "running",
+        evidence(pod(RUNNING), NOT_ASKED, node=node()),
+    ),
+    case("24 running, /complete with Failed", 24, "running", evidence(pod(RUNNING), FAILED)),
     # A sidecar that outlives the trainer, or fails beside it, does not matter.
     failed("sidecar: trainer failed", 16, evidence(pod(ended(1), others=(SIDECAR,)))),
     completed("sidecar: trainer completed", evidence(pod(ended(0), others=(SIDECAR,)), COMPLETED)),
@@ -365,6 +607,16 @@ def test_rows_are_in_the_order_of_their_numbers() -> None:
         pytest.param(evidence(done(), None, silent=10), at(20), id="10 until the record is late"),
         pytest.param(evidence(pod(waiting("X"), phase="Pending")), at(540), id="20 until start"),
         pytest.param(evidence(pod(RUNNING)), None, id="24 never"),
+        pytest.param(overdue(node=node()), at(10), id="5 ask again about the node"),
+        pytest.param(overdue(node=FRESHLY_SILENT), at(1), id="5 until the node is given up"),
+        pytest.param(overdue(node=None), at(10), id="6 ask again about the node"),
+        pytest.param(evidence(pod(RUNNING), node=SILENT), at(10), id="22 ask again"),
+        pytest.param(evidence(pod(RUNNING), heard=20, **DEADLINE), at(80), id="24 until it hangs"),
+        pytest.param(
+            evidence(pod(RUNNING), heard=20, intent=StopIntent.STOP, **DEADLINE),
+            None,
+            id="24 never when it is being stopped",
+        ),
     ],
 )
 def test_time_alone_changes_a_verdict_when_it_says_so(given: Evidence, when: object) -> None:
@@ -380,3 +632,95 @@ def test_the_trainers_own_words_win_over_the_kubelets() -> None:
     assert classify(evidence(done(1), FAILED)).message == "bad batch"
     view = pod(ended(3), phase="Failed", reason="Error", message="pod says")
     assert classify(evidence(view)).message == "exit code 3: pod says"
+
+
+def test_what_a_rule_ends() -> None:
+    ends = {}
+    for action in ("FailTrial", "FailExperiment", "Ignore", "Count"):
+        ends[action] = classify(evidence(done(42), rules=[rule(action, 42)])).ends
+    assert ends == {
+        "FailTrial": Ends.TRIAL,
+        "FailExperiment": Ends.EXPERIMENT,
+        "Ignore": Ends.NOTHING,
+        "Count": Ends.NOTHING,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param(
+            evidence(done(42), FAILED, rules=[rule("Ignore", 1), rule("FailTrial", 42)]),
+            "exit code 42 matches spec.failure.rules[1] (FailTrial): ValueError: bad batch",
+            id="a rule, and what the trainer said",
+        ),
+        pytest.param(
+            evidence(done(42), rules=[rule("FailTrial", 42)]),
+            "exit code 42 matches spec.failure.rules[0] (FailTrial): Error",
+            id="a rule, and a trainer that said nothing",
+        ),
+        pytest.param(
+            evidence(done(3), FAILED, rules=[rule("Ignore", 3)]),
+            "exit code 3 matches spec.failure.rules[0] (Ignore): bad batch",
+            id="a rule that ends nothing keeps the trainer's reason",
+        ),
+        pytest.param(
+            evidence(done(137, why="OOMKilled")),
+            "the trainer used more memory than its limit; raise its memory limit",
+            id="what to do after an OOM, however the trainer was given",
+        ),
+        pytest.param(
+            overdue(node=SILENT),
+            "node node-1 is unreachable; Pod digits-abcde-00000-1 may still run there and is not "
+            "heard",
+            id="a zombie",
+        ),
+        pytest.param(
+            evidence(pod(RUNNING), node=node(taints=("karpenter.sh/disrupted",))),
+            "node node-1 has taint karpenter.sh/disrupted",
+            id="why a checkpoint is asked for",
+        ),
+        pytest.param(
+            evidence(pod(RUNNING, conditions=(TARGET,))),
+            "Pod digits-abcde-00000-1 has DisruptionTarget EvictionByEvictionAPI",
+            id="or a condition",
+        ),
+    ],
+)
+def test_what_people_read(given: Evidence, message: str) -> None:
+    assert classify(given).message == message
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        pytest.param(evidence(pod(RUNNING), NOT_ASKED), "phase=Running", id="all is well"),
+        pytest.param(
+            evidence(
+                done(143, reason="Evicted", deleted=at(-5), conditions=(TARGET,)),
+                INTERRUPTED,
+                intent=StopIntent.SUSPEND,
+                streak=2,
+                node=node("Unknown"),
+            ),
+            "phase=Failed exit=143 reason=Evicted deleted=2026-03-01T11:59:55Z "
+            "target=EvictionByEvictionAPI node=node-1(Ready=Unknown) record=Interrupted "
+            "intent=suspend streak=2",
+            id="all at once",
+        ),
+        pytest.param(
+            evidence(done(0), None), "phase=Succeeded exit=0 reason=Completed record=none"
+        ),
+        pytest.param(evidence(None, None, node=None), "phase=gone node=gone record=none"),
+        pytest.param(evidence(None, NOT_ASKED, bound=False), "phase=absent"),
+        pytest.param(
+            evidence(done(1), UNDECIDED), "phase=Failed exit=1 reason=Error record=undecided"
+        ),
+        pytest.param(
+            overdue(node=node("False", out_of_service=True)),
+            "phase=Running deleted=2026-03-01T11:59:29Z node=node-1(out of service) record=none",
+        ),
+    ],
+)
+def test_the_evidence_in_one_line(given: Evidence, line: str) -> None:
+    assert given.describe() == line

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tune_operator.api.failure import Failure
 from tune_operator.lifecycle.trial_state import TrialState
 
 
-def exhausted(trial: TrialState, max_failures: int) -> bool:
+def exhausted(trial: TrialState, failure: Failure) -> bool:
     """Whether the trial has no attempt left.
 
     N retries are N+1 attempts (Ray's ``max_failures``); -1 is no limit. A disruption uses up one
-    like a failure (``disruptions.policy: Count``); rejections by infrastructure do not.
+    like a failure, or under policy Ignore one of its own budget; rejections by infrastructure and
+    stops use up nothing.
     """
-    return max_failures >= 0 and trial.failures + trial.disruptions > max_failures
+    apart = failure.disruptions.policy == "Ignore"
+    if apart and trial.disruptions > failure.disruptions.max:
+        return True
+    spent = trial.failures if apart else trial.failures + trial.disruptions
+    return 0 <= failure.max_failures < spent
 
 
 def backoff(trial: TrialState, initial_seconds: float, max_seconds: float) -> timedelta:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from tune_operator.api.failure import Failure
+from tune_operator.lifecycle import instants
+from tune_operator.lifecycle.node_view import NodeKnowledge, NodeUnread, NodeView
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import StopIntent
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -42,7 +45,9 @@ class Evidence:
     """One attempt. ``pod`` None means absent, by a live read where the UID was bound.
 
     ``silent_since`` is when the trainer was first seen terminal, for row 10's grace.
-    ``streak`` counts earlier endings in a row without a new committed checkpoint.
+    ``streak`` counts earlier endings in a row without a new committed checkpoint. ``failure`` is
+    the section in force. ``node`` is the Pod's. ``heard`` is the later of the attempt's last
+    report and the moment this leader was ready to hear one; None: it was not, yet.
     """
 
     now: datetime
@@ -50,9 +55,11 @@ class Evidence:
     stop_intent: StopIntent
     pod: PodView | None
     exit: ExitKnowledge
-    start_timeout: timedelta
+    failure: Failure
     streak: int = 0
     silent_since: datetime | None = None
+    node: NodeKnowledge = NodeUnread.NOT_ASKED
+    heard: datetime | None = None
 
     @property
     def record(self) -> ExitRecord | None:
@@ -78,6 +85,10 @@ class Evidence:
         return self.pod is not None and self.pod.terminal and self.pod.failed
 
     @property
+    def completed(self) -> bool:
+        return self.record is not None and self.record.outcome is Outcome.COMPLETED
+
+    @property
     def interrupted(self) -> bool:
         return self.record is not None and self.record.outcome is Outcome.INTERRUPTED
 
@@ -91,7 +102,13 @@ class Evidence:
         return self.pod.deleted if self.pod else None
 
     @property
+    def terminating(self) -> bool:
+        """To be deleted, and the trainer is not known to have ended."""
+        return self.deleted is not None and not self.over
+
+    @property
     def disruption_target(self) -> bool:
+        """Kubernetes or Kueue takes the Pod away."""
         return bool(self.pod and (self.pod.disruption_target or self.pod.termination_target))
 
     @property
@@ -121,6 +138,47 @@ class Evidence:
         return self.overdue_at is not None and self.now > self.overdue_at
 
     @property
+    def node_gone(self) -> bool:
+        """No kubelet will ever tell how the Pod ended; Pod GC will."""
+        return self.node is None or (isinstance(self.node, NodeView) and self.node.written_off)
+
+    @property
+    def node_unreachable(self) -> bool:
+        return isinstance(self.node, NodeView) and self.node.unreachable
+
+    @property
+    def given_up_at(self) -> datetime | None:
+        """When an overdue Pod on an unreachable node may be fenced; None: not as things are."""
+        if not isinstance(self.node, NodeView) or self.failure.node_lost.policy != "Fence":
+            return None
+        since = self.node.unreachable_since
+        return since + timedelta(seconds=self.failure.node_lost.timeout_seconds) if since else None
+
+    @property
+    def given_up(self) -> bool:
+        return self.given_up_at is not None and self.now >= self.given_up_at
+
+    @property
+    def announcement(self) -> str:
+        """What says that a Pod nobody deletes yet will soon have to go; empty if nothing does."""
+        if self.pod is not None and self.pod.disruption_target:
+            return f"Pod {self.pod.name} has DisruptionTarget {self.pod.disruption_target}"
+        return self.node.announcement if isinstance(self.node, NodeView) else ""
+
+    @property
+    def hung_at(self) -> datetime | None:
+        """When row 23 fires. A trainer cannot have reported before it ran."""
+        seconds = self.failure.progress_deadline_seconds
+        if not seconds or self.heard is None or self.pod is None:
+            return None
+        since = self.pod.trainer.running_since or self.heard
+        return max(self.heard, since) + timedelta(seconds=seconds)
+
+    @property
+    def hung(self) -> bool:
+        return self.hung_at is not None and self.now >= self.hung_at
+
+    @property
     def slow_start_at(self) -> datetime | None:
         """When people should hear of a Pod that has a node but no running trainer."""
         if self.pod is None or self.pod.scheduled is None or self.ever_started:
@@ -132,4 +190,33 @@ class Evidence:
         """When row 20 fires, for a Pod that has a node but no running trainer."""
         if self.pod is None or self.pod.scheduled is None or self.ever_started:
             return None
-        return self.pod.scheduled + self.start_timeout
+        return self.pod.scheduled + timedelta(seconds=self.failure.start_timeout_seconds)
+
+    def describe(self) -> str:
+        """The facts a row was chosen by, in one short line for the log."""
+        facts = {
+            "phase": self.pod.phase if self.pod else ("gone" if self.bound_uid else "absent"),
+            "exit": self.pod.trainer.exit_code if self.pod else None,
+            "reason": self.pod_reason or (self.pod.trainer.reason if self.pod else ""),
+            "deleted": instants.render(self.deleted),
+            "target": self.pod.disruption_target or self.pod.termination_target if self.pod else "",
+            "node": self._node_in_words(),
+            "record": self.record.outcome if self.record else self._record_in_words(),
+            "intent": self.stop_intent,
+            "streak": self.streak or None,
+        }
+        told = {key: value for key, value in facts.items() if value not in (None, "")}
+        return " ".join(f"{key}={value}" for key, value in told.items())
+
+    def _node_in_words(self) -> str:
+        if isinstance(self.node, NodeUnread):
+            return ""
+        if self.node is None:
+            return "gone"
+        words = "out of service" if self.node.out_of_service else f"Ready={self.node.ready}"
+        return f"{self.node.name}({words})"
+
+    def _record_in_words(self) -> str:
+        if isinstance(self.exit, Unread):
+            return "" if self.exit is Unread.NOT_ASKED else self.exit.value
+        return "none"

@@ -28,6 +28,8 @@ class TrainerView:
     message: str = ""
     waiting_reason: str = ""
     waiting_message: str = ""
+    finished: datetime | None = None
+    running_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,14 @@ def _trainer(statuses: list[Mapping[str, Any]]) -> TrainerView:
                 exit_code=ended.get("exitCode"),
                 reason=ended.get("reason", ""),
                 message=ended.get("message", "")[-MESSAGE_LIMIT:],
+                finished=instants.parse(ended.get("finishedAt")),
             )
+        running = state.get("running")
         return TrainerView(
-            started="running" in state,
+            started=running is not None,
             waiting_reason=waiting.get("reason", ""),
             waiting_message=waiting.get("message", "")[:MESSAGE_LIMIT],
+            running_since=instants.parse((running or {}).get("startedAt")),
         )
     return TrainerView()
 

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tune_operator.api.failure import Failure
 from tune_operator.lifecycle.budget import exhausted
-from tune_operator.lifecycle.classify import Counts, Then, Verdict
 from tune_operator.lifecycle.evidence import Evidence
 from tune_operator.lifecycle.objective import objective_of
 from tune_operator.lifecycle.trial_state import (
+    EXPERIMENT_STOPPED,
     NO_VALID_CHECKPOINT,
+    Avoided,
     Checkpoint,
     Interruption,
     Phase,
     StopIntent,
     TrialState,
 )
+from tune_operator.lifecycle.verdicts import Counts, Ends, Then, Verdict
 from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.result import Result
 
 PLAN_LIMIT = 4
 """Manifests kept in a resume plan."""
+
+AVOID_LIMIT = 3
+AVOID_FOR = timedelta(hours=1)
+"""How many nodes a trial keeps away from, and for how long: a node may be mended."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +48,31 @@ def settle(
     committed: tuple[CheckpointRef, ...],
     failure: Failure,
     metric: str,
+    recovered: Sequence[Result] = (),
 ) -> Settled:
-    """Close the open attempt. ``committed`` is the one LIST made now that it is over."""
-    trial = _take_in(trial, evidence.record, metric)
+    """Close the open attempt. ``committed`` is the one LIST made now that it is over or given up;
+    ``recovered`` are results that no report brought, found in exit record and manifests, ascending.
+    """
+    trial = _take_in(trial, evidence.record, recovered, metric)
+    had_commit = trial.checkpoint is not None
     plan = resume_plan(trial, committed)
     fresh = bool(plan) and (not trial.plan or plan[0] != trial.plan[0])
-    had_commit = trial.checkpoint is not None
-    trial = replace(
-        trial,
-        open=False,
-        pod_uid="",
-        stop_intent=StopIntent.NONE,
-        seq=0,
-        plan=plan,
-        checkpoint=_newest(trial, plan, evidence.now),
-    )
+    trial = _close(trial, plan, evidence.now)
     if verdict.then is Then.COMPLETE:
         return Settled(_end(trial, Phase.TERMINATED, verdict.reason, evidence.now))
-    lost = max(0, trial.iteration - (plan[0].iteration if plan else 0))
-    trial = replace(trial, phase=Phase.PENDING, reason="")
-    if verdict.then is Then.RESUME:
-        trial = _count(_interrupt(trial, verdict, evidence), verdict.counts, fresh=fresh)
-    if had_commit and not plan:
-        # Starting from scratch here would silently throw work away (P6).
-        return Settled(_end(trial, Phase.ERRORED, NO_VALID_CHECKPOINT, evidence.now))
-    if verdict.counts in (Counts.FAILURE, Counts.DISRUPTION) and exhausted(
-        trial, failure.max_failures
-    ):
-        # What was noted before a Pod was deleted tells more than the verdict after it (row 20).
-        reason = trial.interruption.reason if trial.interruption else verdict.reason
-        return Settled(_end(trial, Phase.ERRORED, reason, evidence.now))
-    return Settled(trial, lost)
+    # What ended as a stop intent asked is no interruption: it counts nowhere.
+    interrupted = verdict.then is Then.RESUME or verdict.counts is not Counts.NOTHING
+    if interrupted:
+        trial = _avoid(_interrupt(trial, verdict, evidence), verdict, evidence.now)
+        trial = _count(trial, verdict.counts, fresh=fresh)
+    why = _why_errored(trial, verdict, failure, had_commit=had_commit)
+    if why:
+        return Settled(_end(trial, Phase.ERRORED, why, evidence.now))
+    if evidence.stop_intent is StopIntent.STOP and not interrupted:
+        stopped = _end(trial, Phase.TERMINATED, EXPERIMENT_STOPPED, evidence.now)
+        # It may be resumed in a later run, and then from nothing but these.
+        return Settled(replace(stopped, plan=plan))
+    return Settled(trial, max(0, trial.iteration - (plan[0].iteration if plan else 0)))
 
 
 def resume_plan(
@@ -86,15 +88,38 @@ def resume_plan(
     return tuple([*own, *earlier][:PLAN_LIMIT])
 
 
-def _take_in(trial: TrialState, record: ExitRecord | None, metric: str) -> TrialState:
-    """The record's last result counts even if no report of it ever arrived."""
+def _take_in(
+    trial: TrialState, record: ExitRecord | None, recovered: Sequence[Result], metric: str
+) -> TrialState:
+    """What was committed or recorded counts even if no report of it ever arrived."""
+    for result in recovered:
+        trial = _with(trial, result, result.iteration or trial.iteration, metric)
     if record is None or record.last_result is None or record.iteration < trial.iteration:
         return trial
-    objective = objective_of(record.last_result.metrics, metric)
+    return _with(trial, record.last_result, record.iteration, metric)
+
+
+def _with(trial: TrialState, result: Result, iteration: int, metric: str) -> TrialState:
+    objective = objective_of(result.metrics, metric)
     return replace(
         trial,
-        iteration=record.iteration,
+        seq=max(trial.seq, result.seq),
+        iteration=iteration,
         objective=trial.objective if objective is None else objective,
+    )
+
+
+def _close(trial: TrialState, plan: tuple[CheckpointRef, ...], now: datetime) -> TrialState:
+    return replace(
+        trial,
+        phase=Phase.PENDING,
+        reason="",
+        open=False,
+        pod_uid="",
+        stop_intent=StopIntent.NONE,
+        seq=0,  # counted within an attempt
+        plan=plan,
+        checkpoint=_newest(trial, plan, now),
     )
 
 
@@ -108,11 +133,13 @@ def _newest(trial: TrialState, plan: tuple[CheckpointRef, ...], now: datetime) -
 def _interrupt(trial: TrialState, verdict: Verdict, evidence: Evidence) -> TrialState:
     pod = evidence.pod
     why = trial.interruption
-    # A trainer that never started is deleted by us; the reason was noted before that (row 20).
-    noted = why if verdict.row == 3 and why is not None and why.attempt == trial.attempt else None
+    # A trainer that does not start or hangs is deleted by us; why was noted before that, with the
+    # intent (rows 20 and 23).
+    noted = why if evidence.stop_intent and why and why.attempt == trial.attempt else None
+    node = pod.node if pod else trial.node
     return replace(
         trial,
-        node=pod.node if pod else trial.node,
+        node=node,
         interruption=Interruption(
             cls=verdict.cls,
             reason=noted.reason if noted else verdict.reason,
@@ -122,9 +149,19 @@ def _interrupt(trial: TrialState, verdict: Verdict, evidence: Evidence) -> Trial
             iteration=trial.iteration,
             time=evidence.now,
             exit_code=pod.trainer.exit_code if pod else None,
-            node=pod.node if pod else trial.node,
+            node=node,
         ),
     )
+
+
+def _avoid(trial: TrialState, verdict: Verdict, now: datetime) -> TrialState:
+    """A node that failed or lost the attempt is avoided for a while; the latest few of them are."""
+    others = [each for each in trial.avoid if each.until > now and each.node != trial.node]
+    if trial.node and (verdict.counts is Counts.FAILURE or verdict.cls == "lost"):
+        others.append(Avoided(trial.node, now + AVOID_FOR))
+    else:
+        others += [each for each in trial.avoid if each.until > now and each.node == trial.node]
+    return replace(trial, avoid=tuple(others[-AVOID_LIMIT:]))
 
 
 def _count(trial: TrialState, counts: Counts, *, fresh: bool) -> TrialState:
@@ -137,5 +174,19 @@ def _count(trial: TrialState, counts: Counts, *, fresh: bool) -> TrialState:
     )
 
 
+def _why_errored(trial: TrialState, verdict: Verdict, failure: Failure, *, had_commit: bool) -> str:
+    """The reason why the trial has no attempt left; empty while it has."""
+    if verdict.ends is not Ends.NOTHING:
+        return verdict.reason
+    if had_commit and not trial.plan:
+        # Starting from scratch here would silently throw work away (P6).
+        return NO_VALID_CHECKPOINT
+    counted = verdict.counts in (Counts.FAILURE, Counts.DISRUPTION)
+    if counted and exhausted(trial, failure):
+        # What was noted before a Pod was deleted tells more than the verdict after it.
+        return trial.interruption.reason if trial.interruption else verdict.reason
+    return ""
+
+
 def _end(trial: TrialState, phase: Phase, reason: str, now: datetime) -> TrialState:
-    return replace(trial, phase=phase, reason=reason, plan=(), streak=0, ended=now)
+    return replace(trial, phase=phase, reason=reason, plan=(), avoid=(), streak=0, ended=now)
