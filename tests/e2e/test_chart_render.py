@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests import clusters
+from tests.unit.kube.rights import CLUSTER, EXPERIMENTS, NODE_READ, NODE_WATCH, OWN, Rules
 from tune_operator.config import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +58,6 @@ def of_kind(objects: Objects, kind: str) -> Objects:
     return [found for found in objects if found["kind"] == kind]
 
 
-Rules = set[tuple[str, str, str, tuple[str, ...]]]
-
-
 def rules(role: Mapping[str, Any]) -> Rules:
     """A role as (group, resource, verb, names)."""
     return {
@@ -71,37 +69,55 @@ def rules(role: Mapping[str, Any]) -> Rules:
     }
 
 
-def expand(group: str, resource: str, verbs: str, *names: str) -> Rules:
-    return {(group, resource, verb, names) for verb in verbs.split()}
-
-
-EXPERIMENTS = (
-    expand("tuneoperator.io", "tuneexperiments", "get list watch patch")
-    | expand("tuneoperator.io", "tuneexperiments/status", "update")
-    | expand("tuneoperator.io", "tuneexperiments/finalizers", "update")
-    | expand("", "pods", "get list watch create patch delete")
-    | expand("", "events", "create")
-)
-CLUSTER = expand("authentication.k8s.io", "tokenreviews", "create") | expand(
-    "", "namespaces", "get", "kube-system"
-)
-OWN = (
-    expand("coordination.k8s.io", "leases", "create")
-    | expand("coordination.k8s.io", "leases", "get update", "tune-operator")
-    | expand("", "secrets", "create")
-    | expand("", "secrets", "get", "tune-operator-ca")
-    | expand("", "pods", "get list patch")
-)
-
-
 def test_all_namespaces_need_one_cluster_role(render: Render) -> None:
     objects = render()
-    assert [rules(role) for role in of_kind(objects, "ClusterRole")] == [CLUSTER | EXPERIMENTS]
+    assert [rules(role) for role in of_kind(objects, "ClusterRole")] == [
+        CLUSTER | NODE_WATCH | EXPERIMENTS
+    ]
     assert [rules(role) for role in of_kind(objects, "Role")] == [OWN]
 
 
+CONFINED = "watchNamespaces={a,b}"
+
+
+@pytest.mark.parametrize(
+    ("values", "cluster", "watch"),
+    [
+        pytest.param((), CLUSTER | NODE_WATCH | EXPERIMENTS, "true", id="everywhere"),
+        pytest.param(
+            ("nodes.watch=false",),
+            CLUSTER | NODE_READ | EXPERIMENTS,
+            "false",
+            id="everywhere, looked at when in doubt",
+        ),
+        pytest.param((CONFINED,), CLUSTER, "false", id="confined"),
+        pytest.param(
+            (CONFINED, "nodes.clusterRole=true"),
+            CLUSTER | NODE_WATCH,
+            "true",
+            id="confined but for nodes",
+        ),
+        pytest.param(
+            (CONFINED, "nodes.clusterRole=true", "nodes.watch=false"),
+            CLUSTER | NODE_READ,
+            "false",
+            id="confined but for nodes, looked at when in doubt",
+        ),
+    ],
+)
+def test_rights_on_nodes_are_those_the_operator_is_told_to_use(
+    render: Render, values: tuple[str, ...], cluster: Rules, watch: str
+) -> None:
+    objects = render(*values)
+    (role,) = of_kind(objects, "ClusterRole")
+    assert rules(role) == cluster
+    (deployment,) = of_kind(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "TUNE_NODE_WATCH", "value": watch} in container["env"]
+
+
 def test_watched_namespaces_get_a_role_each_and_the_cluster_none(render: Render) -> None:
-    objects = render("watchNamespaces={a,b}")
+    objects = render(CONFINED)
     assert [rules(role) for role in of_kind(objects, "ClusterRole")] == [CLUSTER]
     roles = {role["metadata"]["namespace"]: rules(role) for role in of_kind(objects, "Role")}
     assert roles == {"a": EXPERIMENTS, "b": EXPERIMENTS, "tune-system": OWN}
@@ -120,6 +136,7 @@ def test_operator_accepts_the_settings_the_chart_gives(render: Render) -> None:
         entry["name"]: entry.get("value", downward.get(entry["name"])) for entry in container["env"]
     }
     settings = Settings.from_environment(variables)
+    assert settings.node_watch is False
     assert settings.watch_namespaces == ("a", "b")
     assert settings.service_url == "https://tune-operator.tune-system.svc:9443"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -175,10 +192,11 @@ def test_existing_secret_replaces_the_chart_s(render: Render) -> None:
     [
         (("minio.enabled=true", "minio.accessKey=only-one"), "set both or neither"),
         (("replica=2",), "'replica' not allowed"),
+        (("nodes.watch=get",), "/nodes/watch"),
         (("log.level=debug",), "/log/level"),
         (("watchNamespaces={UPPER}",), "/watchNamespaces/0"),
     ],
-    ids=["half of the keys", "unknown value", "wrong level", "no namespace"],
+    ids=["half of the keys", "unknown value", "no truth value", "wrong level", "no namespace"],
 )
 def test_wrong_values_are_refused_by_name(
     helm: Callable[..., "subprocess.CompletedProcess[str]"], values: tuple[str, ...], message: str

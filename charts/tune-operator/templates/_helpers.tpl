@@ -32,6 +32,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{/* The verbs on nodes: none, get, or all that a watch needs. The operator is told the same. */}}
+{{- define "tune-operator.nodeVerbs" -}}
+{{- if or (not .Values.watchNamespaces) .Values.nodes.clusterRole -}}
+{{- ternary "get, list, watch" "get" .Values.nodes.watch -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Names of what the operator makes itself; the Role names them, so both sides must agree. */}}
 {{- define "tune-operator.caSecret" -}}
 {{- printf "%s-ca" (include "tune-operator.fullname" .) -}}

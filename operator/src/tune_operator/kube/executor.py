@@ -120,7 +120,8 @@ class Executor(Generic[T]):
                 if busy:
                     return NotTried(action)
                 outcome = await self._one(experiment, action)
-                busy = busy or isinstance(outcome, Throttled)
+                if isinstance(outcome, Throttled):
+                    busy = True
                 return outcome
 
         async with asyncio.TaskGroup() as group:
@@ -170,8 +171,10 @@ class Executor(Generic[T]):
             await self._delete_pod(action.namespace, action.name, action.uid, action.grace_seconds)
 
     async def _release(self, action: ReleasePod) -> None:
-        where = (PODS, action.namespace, action.name, action.uid)
-        pod = await self._patch(*where, lambda pod: patches.remove_finalizer(pod, POD_FINALIZER))
+        def free(pod: Mapping[str, Any]) -> patches.Patch | None:
+            return patches.remove_finalizer(pod, POD_FINALIZER)
+
+        pod = await self._patch(PODS, action.namespace, action.name, action.uid, free)
         if pod is None:
             return
         self._informer.observe(pod)
