@@ -6,7 +6,7 @@ The Pod's end is played by annotations that the cluster's Pod stages understand 
 import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -20,7 +20,7 @@ from tune_operator.kube.resources import PODS, Resource
 from tune_operator.store.credentials import StaticCredentials
 from tune_operator.store.factory import open_store
 from tune_trainer.protocol import environment
-from tune_trainer.protocol.exit_record import ExitRecord, Outcome
+from tune_trainer.protocol.exit_record import ExitRecord, Outcome, Reason
 from tune_trainer.protocol.keys import CheckpointRef, RunKeys
 from tune_trainer.protocol.manifest import Manifest
 from tune_trainer.protocol.messages import (
@@ -28,6 +28,7 @@ from tune_trainer.protocol.messages import (
     RESULTS_PATH,
     SESSION_PATH,
     CompleteRequest,
+    Directive,
     ResultsRequest,
     ResultsResponse,
     SessionRequest,
@@ -116,6 +117,14 @@ class Player:
     async def complete(self, *, score: float = 0.5) -> None:
         """The end of a trial: /complete (which stores the record), exit code 0."""
         record = self.record(Outcome.COMPLETED, "StoppedByCriteria", score)
+        await self._post(COMPLETE_PATH, CompleteRequest(self.attempt, record).to_json())
+        await self.exit(0)
+
+    async def stop(self, directive: Directive, *, score: float = 0.5) -> None:
+        """Obey a Stop as the SDK does: its record names the directive, /complete, exit code 0."""
+        record = replace(
+            self.record(Outcome.STOPPED, Reason.STOPPED_BY_DIRECTIVE, score), directive=directive.id
+        )
         await self._post(COMPLETE_PATH, CompleteRequest(self.attempt, record).to_json())
         await self.exit(0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.trainer.operator_server import TOKEN, OperatorServer, session_response
-from tests.unit.trainer.process import Trainer
+from tests.unit.trainer.process import Gate, Trainer
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.operator_client import OperatorClient
 
@@ -44,3 +44,11 @@ def trainer(operator: OperatorServer, tmp_path: Path) -> Iterator[Trainer]:
     found = Trainer(operator, tmp_path)
     yield found
     found.kill_all()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Lets the iterations of a trainer in another process end one by one."""
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    return Gate(folder)

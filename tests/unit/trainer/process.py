@@ -1,13 +1,18 @@
-"""The trainer as a child process, with the environment of a Pod."""
+"""The trainer as a child process, with the environment of a Pod, and what it left in the store."""
 
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import TOKEN, WAIT, OperatorServer
+from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.protocol import environment as env
+from tune_trainer.protocol.exit_record import ExitRecord
+from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
 
 TRAINABLES = Path(__file__).parent / "trainables"
 HASTY = """
@@ -79,7 +84,57 @@ class Trainer:
             process.communicate()
 
 
+def says(process: subprocess.Popen[str], text: str) -> None:
+    """Read the log of a running trainer until a line has this text."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the trainer ended without saying {text!r}")
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and stderr of a process that ends now."""
     _, stderr = process.communicate(timeout=WAIT)
     return process.returncode, stderr
+
+
+def record(s3: S3Server, attempt: int = 1) -> ExitRecord:
+    return ExitRecord.from_bytes(s3.store.get(KEYS.exit_record(attempt)))
+
+
+def has_record(s3: S3Server, attempt: int = 1) -> bool:
+    return KEYS.exit_record(attempt) in s3.store.objects
+
+
+def checkpoints(s3: S3Server) -> list[CheckpointRef]:
+    """Committed checkpoints, oldest first."""
+    refs = [parse_manifest_key(key) for key in s3.store.objects if "/m/" in key]
+    return sorted(ref for ref in refs if ref is not None)
+
+
+def values(count: int) -> list[int]:
+    """What counting.Count reports in an undisturbed run."""
+    found, value = [], 0
+    for _ in range(count):
+        value = value * 3 + 1
+        found.append(value)
+    return found
+
+
+class Gate:
+    """Lets a trainer's iterations end one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config: dict[str, Any] = {"start": 0, "gate": str(folder)}
+
+    def open(self, *iterations: int) -> None:
+        for iteration in iterations:
+            (self.folder / f"open-{iteration}").touch()
+
+    def open_all(self) -> None:
+        (self.folder / "open").touch()
+
+    def has_begun(self, iteration: int) -> bool:
+        return (self.folder / f"begun-{iteration}").exists()

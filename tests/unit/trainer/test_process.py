@@ -2,68 +2,29 @@
 
 import re
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import OperatorServer, error, session_response
-from tests.unit.trainer.process import HASTY, Trainer, ended
+from tests.unit.trainer.process import (
+    HASTY,
+    Gate,
+    Trainer,
+    checkpoints,
+    ended,
+    has_record,
+    record,
+    says,
+    values,
+)
 from tests.unit.trainer.s3_server import S3Server
 from tests.unit.trainer.s3_server import error as s3_error
-from tune_trainer.protocol.exit_record import ExitRecord, Outcome
-from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.manifest import Manifest
 from tune_trainer.protocol.messages import COMPLETE_PATH, RESULTS_PATH, SESSION_PATH
-
-
-def record(s3: S3Server, attempt: int = 1) -> ExitRecord:
-    return ExitRecord.from_bytes(s3.store.get(KEYS.exit_record(attempt)))
-
-
-def has_record(s3: S3Server, attempt: int = 1) -> bool:
-    return KEYS.exit_record(attempt) in s3.store.objects
-
-
-def checkpoints(s3: S3Server) -> list[CheckpointRef]:
-    """Committed checkpoints, oldest first."""
-    refs = [parse_manifest_key(key) for key in s3.store.objects if "/m/" in key]
-    return sorted(ref for ref in refs if ref is not None)
-
-
-def values(count: int) -> list[int]:
-    """What counting.Count reports in an undisturbed run."""
-    found, value = [], 0
-    for _ in range(count):
-        value = value * 3 + 1
-        found.append(value)
-    return found
-
-
-class Gate:
-    """Lets a trainer's iterations end one by one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config: dict[str, Any] = {"start": 0, "gate": str(folder)}
-
-    def open(self, *iterations: int) -> None:
-        for iteration in iterations:
-            (self.folder / f"open-{iteration}").touch()
-
-    def open_all(self) -> None:
-        (self.folder / "open").touch()
-
-    def has_begun(self, iteration: int) -> bool:
-        return (self.folder / f"begun-{iteration}").exists()
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    folder = tmp_path / "gate"
-    folder.mkdir()
-    return Gate(folder)
 
 
 def test_trains_to_the_criterion_and_completes(
@@ -161,10 +122,7 @@ def test_a_second_sigint_ends_at_once(
     gate.open(1)
     operator.wait_until(lambda: operator.received == 1)
     process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "SIGINT: saving" in line:
-            break
+    says(process, "SIGINT: saving")
     process.send_signal(signal.SIGINT)
     assert ended(process)[0] == 130
     assert not has_record(s3)

@@ -1,5 +1,6 @@
 """Results reach the operator in order, exactly once, and never hold up the training for long."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,8 @@ from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
     CONTINUE,
     RESULTS_PATH,
+    Directive,
+    DirectiveKind,
     ResultsRequest,
 )
 from tune_trainer.reporter import Reporter
@@ -22,6 +25,11 @@ from tune_trainer.spool import Spool
 
 SLOW = 1.0
 QUICK = 0.001
+STOP = Directive(DirectiveKind.STOP, "s-1")
+CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-1")
+EXPLOIT = (
+    b'{"version": 1, "received": %d, "durable": %d, "directive": {"type": "Exploit", "id": "e-1"}}'
+)
 
 
 class Reporters:
@@ -51,10 +59,14 @@ def reporters(client: OperatorClient) -> Iterator[Reporters]:
     found.stop()
 
 
+def request_of(request: Request) -> ResultsRequest:
+    return ResultsRequest.from_bytes(request.body)
+
+
 def sequences(operator: OperatorServer) -> list[list[int]]:
     """Sequences in each request for results."""
     return [
-        [result.seq for result in ResultsRequest.from_bytes(request.body).results]
+        [result.seq for result in request_of(request).results]
         for request in operator.requests
         if request.path == RESULTS_PATH
     ]
@@ -236,3 +248,90 @@ def test_the_token_is_read_each_time(
     assert operator.requests == []
     client._token_file.write_text("a-token-of-the-pod")
     operator.wait_until(lambda: operator.received == 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        pytest.param([STOP], STOP, id="stop"),
+        pytest.param([STOP, CONTINUE], STOP, id="a stop stands"),
+        pytest.param([STOP, Directive(DirectiveKind.STOP, "s-2")], STOP, id="the first stop"),
+        pytest.param([CHECKPOINT, STOP], STOP, id="a stop after a checkpoint"),
+        pytest.param([CHECKPOINT], CHECKPOINT, id="checkpoint"),
+        pytest.param([CHECKPOINT, CONTINUE], CONTINUE, id="a checkpoint is withdrawn"),
+    ],
+)
+def test_the_last_word_counts_and_a_stop_is_one(
+    operator: OperatorServer, reporters: Reporters, said: list[Directive], heard: Directive
+) -> None:
+    operator.durable = True
+    operator.directive = lambda request: said[request.seq - 1]
+    reporter = reporters.make()
+    for value in range(len(said)):
+        reporter.add({"value": value})
+        operator.wait_until(lambda: reporter.undurable() == ())
+    assert reporter.answer(SLOW) == heard
+
+
+@pytest.mark.parametrize("directive", [STOP, CHECKPOINT], ids=["stop", "checkpoint"])
+def test_a_quick_step_hears_what_an_earlier_answer_said(
+    operator: OperatorServer, reporters: Reporters, directive: Directive
+) -> None:
+    operator.durable = True
+    operator.directive = lambda request: directive
+    reporter = reporters.make()
+    reporter.add({"value": 1})
+    operator.wait_until(lambda: reporter.undurable() == ())
+    operator.script = lambda request: error(503, "NotReady")
+    for value in range(10):
+        reporter.add({"value": value})
+        assert reporter.answer(QUICK) == directive
+
+
+def test_a_directive_is_heard_after_an_outage(
+    operator: OperatorServer, reporters: Reporters
+) -> None:
+    operator.script = lambda request: error(503, "NotReady")
+    operator.directive = lambda request: STOP
+    reporter = reporters.make(Limits(answer=0.05, quick_step=0.01))
+    reporter.add({"value": 1})
+    assert reporter.answer(SLOW) == CONTINUE
+    operator.script = None
+    operator.wait_until(lambda: reporter.answer(SLOW) == STOP)
+
+
+def test_a_directive_is_heard_with_the_answer_to_a_checkpoint(
+    operator: OperatorServer, reporters: Reporters
+) -> None:
+    operator.directive = lambda request: STOP if request.checkpoints else CONTINUE
+    reporter = reporters.make()
+    reporter.add({"value": 1})
+    assert reporter.answer(SLOW) == CONTINUE
+    reporter.committed(CheckpointRef(1, 1))
+    operator.wait_until(lambda: reporter.answer(QUICK) == STOP)
+
+
+def test_who_is_stopped_waits_for_no_answer(operator: OperatorServer, reporters: Reporters) -> None:
+    operator.directive = lambda request: STOP
+    reporter = reporters.make(replace(Limits(), answer=60.0))
+    reporter.add({"value": 1})
+    assert reporter.answer(SLOW) == STOP
+    operator.script = lambda request: error(503, "NotReady")
+    reporter.add({"value": 2})
+    assert reporter.answer(SLOW) == STOP
+    assert 2 not in operator.results
+
+
+def test_what_a_newer_operator_says_is_noted_once(
+    operator: OperatorServer, reporters: Reporters, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.script = lambda request: Answer(200, EXPLOIT % ((request_of(request).seq,) * 2))
+    reporter = reporters.make()
+    with caplog.at_level(logging.WARNING):
+        for value in range(3):
+            reporter.add({"value": value})
+            assert reporter.answer(SLOW).kind is DirectiveKind.CONTINUE
+    assert reporter.undurable() == ()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the operator says 'Exploit', which this version does not know: going on"
+    ]

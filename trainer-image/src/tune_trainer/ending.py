@@ -28,12 +28,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class End:
-    """How an attempt ended. ``last_result`` only where the reporter knows none."""
+    """How an attempt ended. ``last_result`` only where the reporter knows none.
+
+    ``signal`` and ``directive`` (its ID) say what ended it, if one of them did.
+    """
 
     outcome: Outcome
     reason: str
     message: str = ""
     signal: str = ""
+    directive: str = ""
     last_result: Result | None = None
 
     @property
@@ -122,4 +126,5 @@ class Ending:
             signal=end.signal,
             last_result=last,
             results=self._reporter.undurable(),
+            directive=end.directive,
         )

@@ -39,6 +39,7 @@ class TrainingLoop:
         self._interruption = interruption
         self._pace = pace
         self._limits = limits
+        self._obeyed = ""
         self._first = frozenset(
             {session.metric, *session.criteria, names.DONE, names.TRAINING_ITERATION}
         )
@@ -61,7 +62,11 @@ class TrainingLoop:
                 return end
 
     def _take(self, raw: dict[str, Any], seconds: float) -> End | None:
-        """One result: judge it, keep it, save if due, hear what the operator says."""
+        """One result: judge it, keep it, save if due, do what the operator says.
+
+        Of ends that come together the trial's own wins, then a Stop, then a signal: the order in
+        which the operator ranks them.
+        """
         result = metrics.bounded(metrics.plain(raw), self._limits.result_bytes, self._first)
         metrics.require_objective(result, self._session.metric)
         end = self._end(result)
@@ -69,12 +74,11 @@ class TrainingLoop:
             metrics.require_criteria(result, self._session.criteria)
         self._reporter.add(result)  # before the save: the manifest carries it
         self._save_if_due(result, last=end is not None)
+        if end is None:
+            end = self._obey(self._reporter.answer(seconds), result)
         if end is not None:
             self._saver.wait()
-            return end
-        if not self._interruption.requested.is_set():
-            self._obey(self._reporter.answer(seconds))
-        return None
+        return end
 
     def _end(self, result: Mapping[str, Any]) -> End | None:
         if result.get(names.DONE):
@@ -88,18 +92,34 @@ class TrainingLoop:
         forced = bool(result.get(names.SHOULD_CHECKPOINT)) or (last and self._session.at_end)
         periodic = frequency > 0 and self._progress.iteration % frequency == 0
         if forced or periodic:
-            self._saver.save(self._trainable, self._progress, result, forced=forced)
+            self._save(result, forced=forced)
 
-    def _obey(self, directive: Directive) -> None:
+    def _save(self, result: Mapping[str, Any], *, forced: bool) -> None:
+        self._saver.save(self._trainable, self._progress, result, forced=forced)
+
+    def _obey(self, directive: Directive, result: Mapping[str, Any]) -> End | None:
+        """Do what the operator asks for; a checkpoint once per ID, for it repeats itself."""
         match directive.kind:
-            case DirectiveKind.CONTINUE | DirectiveKind.STOP | DirectiveKind.CHECKPOINT:
-                return
+            case DirectiveKind.STOP:
+                if self._session.at_end:
+                    self._save(result, forced=True)
+                return End(Outcome.STOPPED, Reason.STOPPED_BY_DIRECTIVE, directive=directive.id)
+            case DirectiveKind.CHECKPOINT if directive.id != self._obeyed:
+                self._obeyed = directive.id
+                self._save_if_possible(result, directive.id)
+        return None
+
+    def _save_if_possible(self, result: Mapping[str, Any], asked_by: str) -> None:
+        if self._trainable.can_save():
+            self._save(result, forced=True)
+        else:
+            log.warning("no checkpoint for directive %s: the trainable cannot save", asked_by)
 
     def _interrupted(self) -> End:
         """Save what there is; the attempt's successor goes on from it."""
         last = self._reporter.last
         if last is not None and self._trainable.can_save():
-            self._saver.save(self._trainable, self._progress, last.metrics, forced=True)
+            self._save(last.metrics, forced=True)
         self._saver.wait()
         return End(Outcome.INTERRUPTED, "Interrupted", signal=self._interruption.signal)
 

@@ -14,6 +14,7 @@ from tune_trainer.protocol.messages import (
     CONTINUE,
     RESULTS_PATH,
     Directive,
+    DirectiveKind,
     ResultsRequest,
     ResultsResponse,
 )
@@ -37,6 +38,7 @@ class Reporter:
         self._checkpoints: list[CheckpointRef] = []
         self._newest: tuple[CheckpointRef, ...] = ()
         self._directive = CONTINUE
+        self._unknown: set[str] = set()
         self._outdated = ""
         self._silent = False
         self._hurried = False
@@ -70,7 +72,7 @@ class Reporter:
         self._news.set()
 
     def answer(self, step_seconds: float) -> Directive:
-        """What the operator says to the newest result, if it says so in time; raises Fenced.
+        """What the operator says to the newest result, or what it said last; raises Fenced.
 
         Quick steps do not wait, and nobody waits again for an operator that left one unanswered.
         """
@@ -80,12 +82,16 @@ class Reporter:
             quick = step_seconds < self._limits.quick_step
             if not (self._silent or (quick and backlog <= self._limits.quick_backlog)):
                 arrived = self._changed.wait_for(
-                    lambda: self._spool.received >= seq or self.fenced or self._hurried,
-                    self._limits.answer,
+                    lambda: self._spool.received >= seq or self._is_over, self._limits.answer
                 )
                 self._silent = not arrived
         self.check()
         return self._directive
+
+    @property
+    def _is_over(self) -> bool:
+        """Nothing that the operator may still say matters."""
+        return self.fenced or self._hurried or self._directive.kind is DirectiveKind.STOP
 
     def check(self) -> None:
         """Raises Fenced when the attempt was replaced."""
@@ -175,11 +181,27 @@ class Reporter:
         with self._changed:
             self._spool.answered(answer.received, answer.durable)
             self._told(request.checkpoints)
-            self._directive = answer.directive
+            self._hear(answer.directive)
             self._silent = False
             if self._spool.unsent(1) or self._checkpoints:
                 self._news.set()
             self._changed.notify_all()
+
+    def _hear(self, directive: Directive) -> None:
+        """Keep it until the training thread looks. The last word counts, but a Stop stands.
+
+        A Stop was durable before it was said: a later Continue comes from an operator that was
+        replaced and does not know it.
+        """
+        if self._directive.kind is DirectiveKind.STOP:
+            return
+        if directive.unknown and directive.unknown not in self._unknown:
+            self._unknown.add(directive.unknown)
+            log.warning("the operator says %r, which this version does not know: going on",
+                        directive.unknown)  # fmt: skip
+        if directive != self._directive and directive.id:
+            log.info("the operator says %s (%s)", directive.kind, directive.id)
+        self._directive = directive
 
     def _told(self, checkpoints: tuple[CheckpointRef, ...]) -> None:
         self._checkpoints = [ref for ref in self._checkpoints if ref not in checkpoints]

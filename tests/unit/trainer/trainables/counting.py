@@ -73,6 +73,13 @@ class Forgetful(Trainable):
         return {"value": 1}
 
 
+class Tick(Trainable):
+    """Takes no time."""
+
+    def step(self) -> dict[str, Any]:
+        return {"value": self.iteration}
+
+
 class Forks(Count):
     """Ends a forked worker by SIGTERM in each iteration."""
 

@@ -67,6 +67,10 @@ class SegmentRef:
         """The key's last part, without its ending."""
         return f"{self.term:0{TERM_WIDTH}d}-{self.nonce}-{self.seq:0{SEQ_WIDTH}d}"
 
+    def numbered(self, seq: int) -> SegmentRef:
+        """The segment of the same opening with this sequence."""
+        return SegmentRef(self.term, self.nonce, seq)
+
     @classmethod
     def parse(cls, text: str) -> SegmentRef:
         """Read the form of `__str__`; raises ProtocolError."""

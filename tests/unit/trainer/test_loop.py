@@ -1,0 +1,224 @@
+"""What ends the training and what saves it, step by step and without any process or network."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.trainer.build import KEYS, quick_retry
+from tests.unit.trainer.memory_store import MemoryStore
+from tests.unit.trainer.operator_server import session_response
+from tests.unit.trainer.trainables.counting import Count, Forgetful
+from tune_trainer import Trainable
+from tune_trainer.checkpoint.saver import Attempt, Saver
+from tune_trainer.context import TrialContext, current
+from tune_trainer.ending import End
+from tune_trainer.interruption import Interruption
+from tune_trainer.limits import Limits
+from tune_trainer.loop import TrainingLoop
+from tune_trainer.operator_client import OperatorClient
+from tune_trainer.pace import Pace
+from tune_trainer.progress import Progress
+from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_trainer.protocol.messages import CONTINUE, Directive, DirectiveKind
+from tune_trainer.reporter import Reporter
+from tune_trainer.spool import Spool
+
+STOP = Directive(DirectiveKind.STOP, "s-1")
+CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-1")
+OTHER_CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-2")
+
+
+class Answers(Reporter):
+    """What the operator says to each result, by its sequence; nothing is sent."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        super().__init__(client, 1, Spool("value", "max", 100, 1 << 20), Limits())
+        self.directives: Mapping[int, Directive] = {}
+        self.refs: list[CheckpointRef] = []
+
+    def answer(self, step_seconds: float) -> Directive:
+        assert self.last is not None
+        return self.directives.get(self.last.seq, CONTINUE)
+
+    def committed(self, ref: CheckpointRef) -> None:
+        self.refs.append(ref)
+
+
+class Training:
+    """One loop to its end, with a store in memory."""
+
+    def __init__(self, client: OperatorClient, staging: Path) -> None:
+        self.store = MemoryStore()
+        self.reporter = Answers(client)
+        self.interruption = Interruption(3600.0, leave=lambda code: None)
+        self._staging = staging
+
+    def run(self, kind: type[Trainable] = Count, **changes: Any) -> End:
+        session = session_response(**changes)
+        progress = Progress()
+        token = current.set(TrialContext(session.trial, progress))
+        trainable = kind(dict(session.config))
+        current.reset(token)
+        attempt = Attempt("digits", "00003", 1, KEYS)
+        saver = Saver(attempt, self.store, self.reporter, self._staging, quick_retry())
+        pace = Pace(lambda: saver.seconds)
+        loop = TrainingLoop(
+            session, trainable, progress, saver, self.reporter, self.interruption, pace, Limits()
+        )
+        return loop.run(None)
+
+    @property
+    def iterations(self) -> int:
+        assert self.reporter.last is not None
+        return self.reporter.last.iteration
+
+    @property
+    def saved(self) -> list[int]:
+        """Iterations with a committed checkpoint."""
+        refs = [parse_manifest_key(key) for key in self.store.objects if "/m/" in key]
+        return sorted(ref.iteration for ref in refs if ref is not None)
+
+
+@pytest.fixture
+def training(client: OperatorClient, tmp_path: Path) -> Training:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    return Training(client, staging)
+
+
+@pytest.mark.parametrize(
+    ("changes", "saved"),
+    [
+        pytest.param({}, [], id="not at the end"),
+        pytest.param({"at_end": True}, [3], id="at the end"),
+        pytest.param({"at_end": True, "frequency": 3}, [3], id="at the end of a period"),
+        pytest.param({"frequency": 2}, [2], id="between periods"),
+    ],
+)
+def test_a_stop_ends_with_the_iteration_it_answers(
+    training: Training, changes: dict[str, Any], saved: list[int]
+) -> None:
+    training.reporter.directives = {3: STOP}
+    end = training.run(**changes)
+    assert (end.outcome, end.reason, end.directive) == (
+        Outcome.STOPPED, "StoppedByDirective", "s-1",
+    )  # fmt: skip
+    assert (end.code, training.iterations, training.saved) == (0, 3, saved)
+    assert [ref.iteration for ref in training.reporter.refs] == saved  # before the end is told
+
+
+class Done(Count):
+    """Is done in its third iteration."""
+
+    def step(self) -> dict[str, Any]:
+        return super().step() | {"done": self.iteration == 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        pytest.param(Done, {}, id="done"),
+        pytest.param(Count, {"criteria": {"training_iteration": 3.0}}, id="criterion"),
+    ],
+)
+def test_a_stop_for_a_trial_that_is_over_is_void(
+    training: Training, kind: type[Trainable], changes: dict[str, Any]
+) -> None:
+    training.reporter.directives = {3: STOP}
+    end = training.run(kind, **changes)
+    assert (end.outcome, end.directive, training.iterations) == (Outcome.COMPLETED, "", 3)
+
+
+class Signalled(Count):
+    """Its third iteration sees a signal."""
+
+    interruption: Interruption
+
+    def step(self) -> dict[str, Any]:
+        if self.iteration == 2:
+            self.interruption.signal = "SIGTERM"
+            self.interruption.requested.set()
+        return super().step()
+
+
+@pytest.mark.parametrize(
+    ("directive", "outcome", "signal", "saved"),
+    [
+        pytest.param(STOP, Outcome.STOPPED, "", [], id="a stop wins"),
+        pytest.param(CHECKPOINT, Outcome.INTERRUPTED, "SIGTERM", [3], id="checkpoint, one save"),
+        pytest.param(CONTINUE, Outcome.INTERRUPTED, "SIGTERM", [3], id="a signal alone"),
+    ],
+)
+def test_a_directive_and_a_signal_together_end_once(
+    training: Training, directive: Directive, outcome: Outcome, signal: str, saved: list[int]
+) -> None:
+    Signalled.interruption = training.interruption
+    training.reporter.directives = {3: directive}
+    end = training.run(Signalled)
+    assert (end.outcome, end.signal, training.iterations) == (outcome, signal, 3)
+    assert training.saved == saved
+    assert [ref.iteration for ref in training.reporter.refs] == saved
+
+
+@pytest.mark.parametrize(
+    ("directives", "changes", "saved"),
+    [
+        pytest.param({4: CHECKPOINT}, {}, [4], id="once"),
+        pytest.param({4: CHECKPOINT, 5: CHECKPOINT, 6: CHECKPOINT}, {}, [4], id="repeated"),
+        pytest.param({4: CHECKPOINT, 7: CHECKPOINT}, {}, [4], id="repeated after a pause"),
+        pytest.param({4: CHECKPOINT, 5: OTHER_CHECKPOINT}, {}, [4, 5], id="another"),
+        pytest.param({5: CHECKPOINT, 6: STOP}, {"frequency": 5}, [5], id="at a period"),
+        pytest.param({4: CHECKPOINT, 6: STOP}, {}, [4], id="then stopped"),
+        pytest.param({4: CHECKPOINT}, {"at_end": True}, [4, 10], id="beside the end's"),
+    ],
+)
+def test_a_checkpoint_is_made_once_for_each_directive(
+    training: Training, directives: dict[int, Directive], changes: dict[str, Any], saved: list[int]
+) -> None:
+    training.reporter.directives = directives
+    training.run(**changes)
+    assert training.saved == saved
+    assert training.iterations == (6 if STOP in directives.values() else 10)
+
+
+class Gated(MemoryStore):
+    """A checkpoint's data is stored when the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def put(self, key: str, data: bytes) -> None:
+        assert self.gate.wait(20)
+        super().put(key, data)
+
+
+def test_a_checkpoint_that_is_asked_for_waits_for_the_upload_that_runs(training: Training) -> None:
+    training.store = Gated()
+    training.reporter.directives = {3: CHECKPOINT, 5: STOP}
+    threading.Timer(0.05, training.store.gate.set).start()
+    training.run(frequency=2)
+    assert training.saved[:2] == [2, 3]
+
+
+def test_a_trainable_that_cannot_save_goes_on_and_says_so_once(
+    training: Training, caplog: pytest.LogCaptureFixture
+) -> None:
+    training.reporter.directives = {4: CHECKPOINT, 5: CHECKPOINT}
+    with caplog.at_level(logging.WARNING):
+        assert training.run(Forgetful).outcome is Outcome.COMPLETED
+    assert [record.getMessage() for record in caplog.records] == [
+        "no checkpoint for directive c-1: the trainable cannot save"
+    ]
+    assert training.saved == []
+
+
+def test_a_trainable_that_cannot_save_is_stopped(training: Training) -> None:
+    training.reporter.directives = {4: STOP}
+    assert training.run(Forgetful).outcome is Outcome.STOPPED
+    assert training.iterations == 4

@@ -1,0 +1,151 @@
+"""Stop and Checkpoint, and operators that restart, against the whole trainer as a process."""
+
+import signal
+
+import pytest
+
+from tests.unit.trainer.operator_server import OperatorServer, session_response
+from tests.unit.trainer.process import (
+    Gate,
+    Trainer,
+    checkpoints,
+    ended,
+    record,
+    says,
+    values,
+)
+from tests.unit.trainer.s3_server import S3Server
+from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.messages import CONTINUE, Directive, DirectiveKind, ResultsRequest
+
+STOP = Directive(DirectiveKind.STOP, "s-1")
+CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-1")
+
+
+class AskedFrom:
+    """The directive as the answer to this result and to all that follow: operators repeat it."""
+
+    def __init__(self, seq: int, directive: Directive) -> None:
+        self._seq = seq
+        self._directive = directive
+        self._reached = False
+
+    def __call__(self, request: ResultsRequest) -> Directive:
+        self._reached = self._reached or request.seq >= self._seq
+        return self._directive if self._reached else CONTINUE
+
+
+@pytest.mark.parametrize("at_end", [True, False], ids=["saves at its end", "does not save"])
+def test_a_stop_ends_the_trial_with_its_iteration(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate, *, at_end: bool
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config, at_end=at_end)
+    operator.directive = AskedFrom(2, STOP)
+    process = trainer.start("counting:Count")
+    gate.open(1, 2)
+    says(process, "Stop (s-1)")  # the third iteration runs
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    end = record(s3)
+    assert (end.outcome, end.reason, end.directive) == (
+        Outcome.STOPPED, "StoppedByDirective", "s-1",
+    )  # fmt: skip
+    assert (end.iteration, end.signal) == (3, "")
+    assert [result.metrics["value"] for result in end.results] == values(3)
+    assert checkpoints(s3) == ([CheckpointRef(1, 3)] if at_end else [])
+    assert operator.completed == [end]
+    assert operator.checkpoints == checkpoints(s3)
+    assert not gate.has_begun(4)
+
+
+def test_a_stop_reaches_a_trial_of_quick_steps(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer
+) -> None:
+    operator.session = session_response(s3.endpoint, criteria={"training_iteration": 1e6})
+    operator.directive = AskedFrom(50, STOP)
+    code, stderr = trainer.run("counting:Tick")
+    assert code == 0, stderr
+    end = record(s3)
+    assert (end.outcome, end.directive) == (Outcome.STOPPED, "s-1")
+    assert end.last_result is not None
+    assert [result.seq for result in end.results] == list(range(1, end.last_result.seq + 1))
+
+
+def test_a_signal_after_a_stop_changes_nothing(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config, frequency=2, at_end=True)
+    # Heard with the answer to the checkpoint, while the third iteration runs.
+    operator.directive = lambda request: STOP if request.checkpoints else CONTINUE
+    process = trainer.start("counting:Count")
+    gate.open(1, 2)
+    says(process, "Stop (s-1)")
+    process.send_signal(signal.SIGTERM)
+    says(process, "SIGTERM: saving")
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    end = record(s3)
+    assert (end.outcome, end.directive, end.signal) == (Outcome.STOPPED, "s-1", "")
+    assert operator.completed == [end]
+    assert end.iteration == 3
+    assert checkpoints(s3) == [CheckpointRef(1, 2), CheckpointRef(1, 3)]
+
+
+def test_an_iteration_that_outlasts_the_grace_is_given_up_although_a_stop_was_heard(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config, frequency=2)
+    operator.directive = lambda request: STOP if request.checkpoints else CONTINUE
+    process = trainer.start("counting:Count", grace=1.0)
+    gate.open(1, 2)
+    says(process, "Stop (s-1)")
+    process.send_signal(signal.SIGTERM)
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    end = record(s3)
+    assert (end.outcome, end.directive, end.signal) == (Outcome.INTERRUPTED, "", "SIGTERM")
+    assert end.iteration == 2
+
+
+def test_a_checkpoint_is_made_and_told_at_once_and_training_goes_on(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config)
+    operator.directive = AskedFrom(2, CHECKPOINT)  # and never withdrawn
+    process = trainer.start("counting:Count")
+    gate.open(1, 2)
+    says(process, "Checkpoint (c-1)")
+    gate.open(3)
+    operator.wait_until(lambda: operator.checkpoints == [CheckpointRef(1, 3)])
+    assert not gate.has_begun(5)  # told while the fourth iteration runs
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    assert (record(s3).outcome, record(s3).iteration) == (Outcome.COMPLETED, 10)
+    assert checkpoints(s3) == [CheckpointRef(1, 3)]
+
+
+def test_operators_that_restart_lose_no_result(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config, at_end=True)
+    process = trainer.start("counting:Count")
+    for iteration in range(1, 10):
+        operator.durable = iteration in {2, 3, 6}
+        gate.open(iteration)
+        takes_all_until(operator, iteration)
+        if iteration in {4, 5, 8}:
+            operator.restart()
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    assert sorted(operator.journal) == [1, 2, 3, 4, 5, 6]
+    assert [result.seq for result in record(s3).results] == [7, 8, 9, 10]
+
+
+def takes_all_until(operator: OperatorServer, seq: int) -> None:
+    """Wait until the operator has all results up to this one."""
+    operator.wait_until(lambda: sorted(operator.results) == list(range(1, seq + 1)))
