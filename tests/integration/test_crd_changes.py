@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.stored import stored_experiment
+from tests.unit.api.failure_cases import rule, ruled
 from tests.unit.api.objects import REMOVED, template
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Invalid
@@ -58,6 +59,17 @@ MUTABLE: dict[str, tuple[str, Any]] = {
     "maxConcurrentTrials": ("/maxConcurrentTrials", 3),
     "failure": ("/failure", {"maxFailures": 5}),
     "failure removed": ("/failure", REMOVED),
+    "maxFailures": ("/failure/maxFailures", -1),
+    "disruptions": ("/failure/disruptions", {"policy": "Ignore"}),
+    "maxFailedTrials": ("/failure/maxFailedTrials", 1),
+    "failFast": ("/failure/failFast", True),
+    "backoff": ("/failure/backoff", {"maxSeconds": 60}),
+    "rules": ("/failure/rules", [rule("In", 42)]),
+    "nodeLost": ("/failure/nodeLost", {"policy": "Wait"}),
+    "startTimeoutSeconds": ("/failure/startTimeoutSeconds", 60),
+    "progressDeadlineSeconds": ("/failure/progressDeadlineSeconds", 60),
+    "suspend": ("/suspend", True),
+    "cleanup": ("/cleanup", {"keepErroredPods": 0}),
     "stopGracePeriodSeconds": ("/stopGracePeriodSeconds", 60),
     "trainer": ("/trainer/resources", {"limits": {"memory": "2Gi"}}),
 }
@@ -97,3 +109,29 @@ async def test_the_largest_space_is_within_the_servers_budget_for_rules(
         more = operation("/numSamples", 9)
         changed = await kube.json_patch(EXPERIMENTS, namespace, made["metadata"]["name"], more)
         assert changed["spec"]["numSamples"] == 9
+
+
+async def test_the_most_rules_are_within_the_servers_budget_for_rules(
+    kube: Kube, namespace: str
+) -> None:
+    """So is the search for the two that overlap, and for the words that name them."""
+    codes = [list(range(1 + 10 * i, 11 + 10 * i)) for i in range(19)] + [list(range(191, 255))]
+    most = ruled(*(rule("In", *some) for some in codes))
+    async with stored_experiment(kube, namespace, failure=most) as made:
+        meta = made["metadata"]
+        worst = operation("/failure/rules/19/onExitCodes/values", [*codes[19][1:], 190])
+        with pytest.raises(
+            Invalid, match=r"exit code 190 is matched by rules\[18\] and rules\[19\]"
+        ):
+            await kube.json_patch(EXPERIMENTS, namespace, meta["name"], worst)
+
+
+async def test_budgets_that_contradict_each_other_after_a_change_are_refused(
+    kube: Kube, namespace: str
+) -> None:
+    async with stored_experiment(kube, namespace, failure={"maxFailedTrials": 1}) as made:
+        meta = made["metadata"]
+        with pytest.raises(Invalid, match="set one of them"):
+            await kube.json_patch(
+                EXPERIMENTS, namespace, meta["name"], operation("/failure/failFast", True)
+            )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api.objects import REMOVED, good, space, template
+from tests.unit.api import failure_cases
+from tests.unit.api.objects import REMOVED, good, labelled, space, template
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Invalid, KubeError
 from tune_operator.kube.resources import EXPERIMENTS
@@ -18,6 +19,9 @@ NUMBER = "should match '^[-+]?([0-9]+"
 BOUNDS = "upper must be greater than lower: swap the bounds or widen the range"
 KEY = "a parameter's name starts with a letter or '_' and has letters, digits, '_', '.' and '-'"
 NO_TRAINER = "spec.containers needs a container named trainer, which runs the trial"
+
+OURS = "labels and finalizers of tuneoperator.io are set by the operator: remove them"
+IDENTITY = "name, generateName, namespace and ownerReferences of metadata are set by the operator"
 
 
 def experiment(spec: dict[str, Any], name: str = "rules") -> dict[str, Any]:
@@ -57,6 +61,19 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         template(restartPolicy="OnFailure"),
         "spec.template.spec", "spec.restartPolicy must be Never or absent",
     ),
+    "our label": (
+        labelled(labels={"app": "a", "tuneoperator.io/trial": "1"}), "spec.template.metadata", OURS,
+    ),
+    "our finalizer": (
+        labelled(finalizers=["a.org/b", "tuneoperator.io/attempt-tracking"]),
+        "spec.template.metadata", OURS,
+    ),
+    **{
+        f"{key} of the Pod": (labelled(**{key: value}), "spec.template.metadata", IDENTITY)
+        for key, value in {
+            "name": "mine", "generateName": "mine-", "namespace": "other", "ownerReferences": [],
+        }.items()
+    },
     "two typed search types": (
         space(lr={"uniform": {"lower": 0, "upper": 1}, "randn": {}}),
         "spec.search.space[lr]", TYPES,
@@ -129,6 +146,21 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         good(failure={"backoff": {"initialSeconds": 301}}),
         "spec.failure.backoff.maxSeconds", "maxSeconds must be at least initialSeconds",
     ),
+    "suspended in words": (
+        good(suspend="yes"), "spec.suspend", "must be of type boolean",
+    ),
+    "Pods that stay a negative time": (
+        good(cleanup={"podTTLSeconds": -1}),
+        "spec.cleanup.podTTLSeconds", "greater than or equal to 0",
+    ),
+    "Pods that stay for ever": (
+        good(cleanup={"podTTLSeconds": 10**7}),
+        "spec.cleanup.podTTLSeconds", "less than or equal to 2592000",
+    ),
+    "too many Pods kept": (
+        good(cleanup={"keepErroredPods": 1001}),
+        "spec.cleanup.keepErroredPods", "less than or equal to 1000",
+    ),
     "reserved variable": (
         good(trainer__env=[{"name": "TUNE_CA", "value": "x"}]),
         "spec.trainer.env[0].name", "names that start with TUNE_ are set by the operator",
@@ -172,6 +204,34 @@ async def test_a_wrong_value_is_refused_at_its_field(
     assert any(message in text for text in told), error.causes
 
 
+@pytest.mark.parametrize(
+    ("section", "field", "message"),
+    failure_cases.REFUSED.values(),
+    ids=failure_cases.REFUSED.keys(),
+)
+async def test_a_contradiction_among_budgets_is_refused_in_the_words_of_the_models(
+    kube: Kube, section: dict[str, Any], field: str, message: str
+) -> None:
+    error = await refusal(kube, experiment(good(failure=section)))
+    assert isinstance(error, Invalid)
+    (cause,) = error.causes
+    assert cause.field.startswith(f"spec.failure{field}")
+    assert message in cause.message
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    failure_cases.OUT_OF_BOUNDS.values(),
+    ids=failure_cases.OUT_OF_BOUNDS.keys(),
+)
+async def test_a_budget_out_of_bounds_is_refused_at_its_field(
+    kube: Kube, section: dict[str, Any], field: str
+) -> None:
+    error = await refusal(kube, experiment(good(failure=section)))
+    assert isinstance(error, Invalid)
+    assert f"spec.failure{field}" in [cause.field for cause in error.causes]
+
+
 async def test_a_typo_is_refused_at_its_field(kube: Kube) -> None:
     typo = space(lr={"uniform": {"lower": 0, "upper": 1}}, act={"chioce": ["relu"]})
     error = await refusal(kube, experiment(typo))
@@ -210,6 +270,12 @@ PASSES: dict[str, dict[str, Any]] = {
         volumes=[{"name": "data", "emptyDir": {}}],
         containers=[{"name": "trainer", "image": "a"}, {"name": "side", "restartPolicy": "Always"}],
     ),
+    "metadata of a template": labelled(
+        labels={"app": "a", "mytuneoperator.io/b": "", "kueue.x-k8s.io/queue-name": "q"},
+        annotations={"tuneoperator.io/note": "mine", "any": "1"},
+        finalizers=["a.org/b"],
+        creationTimestamp=None,
+    ),
     "all of a trainer": good(
         trainer__sourceConfigMap="digits",
         trainer__imagePullPolicy="Never",
@@ -224,8 +290,17 @@ PASSES: dict[str, dict[str, Any]] = {
             "maxFailures": -1,
             "backoff": {"initialSeconds": 0, "maxSeconds": 0},
             "startTimeoutSeconds": 60,
+            "disruptions": {"policy": "Ignore", "max": 5},
+            "maxFailedTrials": 2,
+            "failFast": False,
+            "rules": [failure_cases.rule("In", 42), failure_cases.rule("NotIn", 0, 42)],
+            "nodeLost": {"timeoutSeconds": 5, "policy": "Wait"},
+            "progressDeadlineSeconds": 3600,
         }
     ),
+    "suspended": good(suspend=True),
+    "all of cleanup": good(cleanup={"podTTLSeconds": 60, "keepErroredPods": 0}),
+    **{f"failure: {name}": good(failure=case) for name, case in failure_cases.ACCEPTED.items()},
 }
 
 

@@ -55,3 +55,10 @@ def template(**changes: Any) -> dict[str, Any]:
     """A good specification with a Pod template, whose ``spec`` takes the changes."""
     spec = {"containers": [{"name": "trainer", "image": "ghcr.io/example/own:1"}], **changes}
     return good(trainer=REMOVED, template={"spec": spec})
+
+
+def labelled(**metadata: Any) -> dict[str, Any]:
+    """A good specification with a Pod template that has this metadata."""
+    spec = template()
+    spec["template"]["metadata"] = metadata
+    return spec

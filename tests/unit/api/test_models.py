@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from tests.unit.api.objects import GOOD, REMOVED, good, space, template
-from tune_operator.api.errors import describe
-from tune_operator.api.models import TuneExperimentSpec
-
-
-def read(spec: Any) -> TuneExperimentSpec:
-    return TuneExperimentSpec.model_validate(spec)
-
-
-def refusal(spec: Any) -> str:
-    with pytest.raises(ValidationError) as caught:
-        read(spec)
-    return describe(caught.value)
+from tests.unit.api.objects import GOOD, REMOVED, good, labelled, space, template
+from tests.unit.api.reading import read, refusal
+from tune_operator.api.failure import Failure
 
 
 def test_a_short_experiment_gets_the_documented_defaults() -> None:
@@ -31,9 +20,9 @@ def test_a_short_experiment_gets_the_documented_defaults() -> None:
     assert spec.stop.criteria == {}
     assert (spec.checkpoint.frequency, spec.checkpoint.at_end) == (0, False)
     assert spec.storage.region == "us-east-1"
-    assert spec.failure.max_failures == 3
-    assert (spec.failure.backoff.initial_seconds, spec.failure.backoff.max_seconds) == (1, 300)
-    assert spec.failure.start_timeout_seconds == 600
+    assert spec.failure == Failure()
+    assert spec.suspend is False
+    assert (spec.cleanup.pod_ttl_seconds, spec.cleanup.keep_errored_pods) == (0, 10)
     assert spec.stop_grace_period_seconds == 120
     assert spec.template is None
 
@@ -83,6 +72,10 @@ def test_a_template_is_kept_raw() -> None:
 
 U = "set exactly one of uniform, quniform, "
 BOUNDS = "must be greater than lower (1.0): swap the bounds or widen the range"
+IDENTITY = (
+    "name, generateName, namespace and ownerReferences of metadata are set by the operator for the "
+    "Pod of each attempt"
+)
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "typo in a field": (
@@ -273,24 +266,41 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         "spec.template: spec.restartPolicy must be Never or absent",
     ),
     "our label": (
-        good(
-            trainer=REMOVED,
-            template={
-                "metadata": {"labels": {"tuneoperator.io/trial": "1"}},
-                "spec": {"containers": [{"name": "trainer"}]},
-            },
-        ),
+        labelled(labels={"tuneoperator.io/trial": "1"}),
         "spec.template: labels and finalizers of tuneoperator.io are set by the operator",
     ),
     "our finalizer": (
-        good(
-            trainer=REMOVED,
-            template={
-                "metadata": {"finalizers": ["tuneoperator.io/attempt-tracking"]},
-                "spec": {"containers": [{"name": "trainer"}]},
-            },
-        ),
+        labelled(finalizers=["tuneoperator.io/attempt-tracking"]),
         "spec.template: labels and finalizers of tuneoperator.io are set by the operator",
+    ),
+    **{
+        f"{key} of the Pod": (
+            labelled(**{key: value}),
+            f"spec.template: {IDENTITY}: remove them",
+        )
+        for key, value in {
+            "name": "mine",
+            "generateName": "mine-",
+            "namespace": "other",
+            "ownerReferences": [],
+        }.items()
+    },
+    "suspended in words": (good(suspend="yes"), "spec.suspend: must be true or false, not 'yes'"),
+    "Pods that stay a negative time": (
+        good(cleanup={"podTTLSeconds": -1}),
+        "spec.cleanup.podTTLSeconds: must be at least 0, not -1",
+    ),
+    "Pods that stay for ever": (
+        good(cleanup={"podTTLSeconds": 10**7}),
+        "spec.cleanup.podTTLSeconds: must be at most 2592000",
+    ),
+    "capitals of podTTLSeconds": (
+        good(cleanup={"podTtlSeconds": 1}),
+        "spec.cleanup.podTtlSeconds: unknown field; did you mean podTTLSeconds?",
+    ),
+    "too many Pods kept": (
+        good(cleanup={"keepErroredPods": 1001}),
+        "spec.cleanup.keepErroredPods: must be at most 1000, not 1001",
     ),
 }
 

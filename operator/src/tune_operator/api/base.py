@@ -29,17 +29,24 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class Rule:
-    """One CEL rule. ``message`` names the remedy; ``field`` is the path the error points at."""
+    """One CEL rule. ``message`` names the remedy; ``field`` is the path the error points at.
+
+    ``telling`` is CEL too and makes the message where values belong into it; ``message`` is what
+    is shown if that fails.
+    """
 
     rule: str
     message: str
     field: str = ""
+    telling: str = ""
 
     def schema(self) -> JsonDict:
         """The rule as an entry of ``x-kubernetes-validations``."""
         entry: JsonDict = {"rule": self.rule, "message": self.message}
         if self.field:
             entry["fieldPath"] = self.field
+        if self.telling:
+            entry["messageExpression"] = self.telling
         return entry
 
 

@@ -120,6 +120,11 @@ _RESTARTS: Final = (
 )
 _POD_RESTARTS: Final = "spec.restartPolicy must be Never or absent: the operator restarts trials"
 _OURS: Final = f"labels and finalizers of {GROUP} are set by the operator: remove them"
+_IDENTITY: Final = ("name", "generateName", "namespace", "ownerReferences")
+_NOT_ITS_OWN: Final = (
+    f"{', '.join(_IDENTITY[:-1])} and {_IDENTITY[-1]} of metadata are set by the operator for the "
+    "Pod of each attempt: remove them"
+)
 
 
 def _list(parent: Any, key: str) -> list[Any]:
@@ -142,6 +147,8 @@ def _fit_for_trials(template: dict[str, Any]) -> dict[str, Any]:
         raise PydanticCustomError("template", "{help}", {"help": _RESTARTS})
     if spec.get("restartPolicy", "Never") != "Never":
         raise PydanticCustomError("template", "{help}", {"help": _POD_RESTARTS})
+    if isinstance(metadata, dict) and any(key in metadata for key in _IDENTITY):
+        raise PydanticCustomError("template", "{help}", {"help": _NOT_ITS_OWN})
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     ours = [*(labels if isinstance(labels, dict) else ()), *_list(metadata, "finalizers")]
     if any(str(name).startswith(f"{GROUP}/") for name in ours):
@@ -149,11 +156,46 @@ def _fit_for_trials(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
+_IS_OURS: Final = f"{{}}.startsWith('{GROUP}/')"
+
 _TEMPLATE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     UNTYPED: True,
     "required": ["spec"],
     "properties": {
+        "metadata": {
+            "type": "object",
+            UNTYPED: True,
+            "properties": {
+                "labels": {
+                    "type": "object",
+                    "maxProperties": 100,
+                    "additionalProperties": {"type": "string", "maxLength": 63},
+                },
+                "finalizers": {
+                    "type": "array",
+                    "maxItems": 20,
+                    "items": {"type": "string", "maxLength": 316},
+                },
+                "name": {"type": "string", "maxLength": 253},
+                "generateName": {"type": "string", "maxLength": 253},
+                "namespace": {"type": "string", "maxLength": 63},
+                "ownerReferences": {
+                    "type": "array",
+                    "maxItems": 20,
+                    "items": {"type": "object", UNTYPED: True},
+                },
+            },
+            **rules(
+                Rule(
+                    f"(!has(self.labels) || !self.labels.exists(key, {_IS_OURS.format('key')})) && "
+                    "(!has(self.finalizers) || "
+                    f"!self.finalizers.exists(name, {_IS_OURS.format('name')}))",
+                    _OURS,
+                ),
+                Rule(" && ".join(f"!has(self.{key})" for key in _IDENTITY), _NOT_ITS_OWN),
+            ),
+        },
         "spec": {
             "type": "object",
             UNTYPED: True,
