@@ -25,6 +25,31 @@ def test_budget(maximum: int, failures: int, disruptions: int, spent: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("maximum", "failures", "disruptions", "spent"),
+    [
+        pytest.param(3, 0, 20, False, id="the last disruption that is ignored"),
+        pytest.param(3, 0, 21, True, id="one more is not"),
+        pytest.param(-1, 0, 21, True, id="not even if failures are unlimited"),
+        pytest.param(3, 3, 20, False, id="both just within"),
+        pytest.param(3, 4, 0, True, id="failures have their own budget"),
+        pytest.param(0, 0, 20, False, id="which may be none"),
+        pytest.param(0, 1, 0, True, id="and is then spent by the first"),
+    ],
+)
+def test_budget_when_disruptions_are_ignored(
+    maximum: int, failures: int, disruptions: int, spent: bool
+) -> None:
+    trial = idle(failures=failures, disruptions=disruptions, infrastructure=99)
+    section = failing(maxFailures=maximum, disruptions={"policy": "Ignore", "max": 20})
+    assert exhausted(trial, section) is spent
+
+
+def test_a_bound_of_disruptions_means_nothing_while_they_count() -> None:
+    section = failing(maxFailures=-1, disruptions={"policy": "Count", "max": 0})
+    assert not exhausted(idle(disruptions=9), section)
+
+
+@pytest.mark.parametrize(
     ("cls", "streak", "seconds"),
     [
         pytest.param("preempted", 0, 0, id="a new checkpoint was committed"),

@@ -1,6 +1,7 @@
 """Settling: resume plans, counters, streaks, budgets, and the last words of an exit record."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,27 +11,40 @@ from tests.unit.lifecycle.builders import (
     FAILED,
     INTERRUPTED,
     NOW,
+    RUNNING,
+    STOPPED,
     at,
     ended,
     evidence,
+    failing,
+    node,
     pod,
     record,
     refs,
+    rule,
     trial,
 )
-from tune_operator.api.failure import Failure
 from tune_operator.lifecycle.classify import classify
 from tune_operator.lifecycle.evidence import Evidence
-from tune_operator.lifecycle.settle import PLAN_LIMIT, Settled, resume_plan, settle
+from tune_operator.lifecycle.settle import (
+    AVOID_FOR,
+    AVOID_LIMIT,
+    PLAN_LIMIT,
+    Settled,
+    resume_plan,
+    settle,
+)
 from tune_operator.lifecycle.trial_state import (
+    Avoided,
     Checkpoint,
     Interruption,
     Phase,
     StopIntent,
     TrialState,
 )
-from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.exit_record import ExitRecord, Outcome
 from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.result import Result
 
 CRASHED = evidence(pod(ended(1), phase="Failed"), FAILED)
 PREEMPTED = evidence(pod(ended(0), phase="Succeeded", deleted=at(-5)), INTERRUPTED)
@@ -43,11 +57,19 @@ def after(
     before: TrialState,
     given: Evidence,
     *committed: CheckpointRef,
-    max_failures: int = 3,
     metric: str = "accuracy",
+    recovered: tuple[Result, ...] = (),
+    **failure: Any,
 ) -> Settled:
-    failure = Failure.model_validate({"maxFailures": max_failures})
-    return settle(before, classify(given), given, committed, failure, metric)
+    """The section ``failure`` is that of the evidence, unless fields of it are given."""
+    section = failing(**failure) if failure else given.failure
+    return settle(before, classify(given), given, committed, section, metric, recovered)
+
+
+def unreachable(intent: StopIntent = StopIntent.NONE, **fields: Any) -> Evidence:
+    """An overdue Pod on a node that has been silent for long."""
+    view = pod(RUNNING, deleted=at(-31), node="node-1")
+    return evidence(view, intent=intent, node=node("Unknown"), **fields)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +164,7 @@ def test_a_completed_trial_ends_for_good_with_its_reason() -> None:
 def test_budget_at_the_end_of_an_attempt(
     spent: int, maximum: int, given: Evidence, phase: Phase
 ) -> None:
-    made = after(trial(failures=spent), given, max_failures=maximum).trial
+    made = after(trial(failures=spent), given, maxFailures=maximum).trial
     assert made.phase is phase
     assert made.reason == ("" if phase is Phase.PENDING else classify(given).reason)
 
@@ -260,3 +282,268 @@ def test_a_trial_that_never_started_errs_for_the_reason_noted_before_its_pod_was
     before = trial(failures=3, stop_intent=StopIntent.START_ERROR, interruption=noted)
     made = after(before, given).trial
     assert (made.phase, made.reason) == (Phase.ERRORED, "ErrImagePull")
+
+
+@pytest.mark.parametrize(
+    ("intent", "phase", "reason", "counts"),
+    [
+        pytest.param("", Phase.PENDING, "", (0, 1, 0), id="lost"),
+        pytest.param("delete", Phase.PENDING, "", (0, 0, 0), id="deleted"),
+        pytest.param("suspend", Phase.PENDING, "", (0, 0, 0), id="suspended"),
+        pytest.param("stop", Phase.TERMINATED, "ExperimentStopped", (0, 0, 0), id="stopped"),
+        pytest.param("hung", Phase.PENDING, "", (1, 0, 0), id="hung"),
+        pytest.param("startError", Phase.PENDING, "", (1, 0, 0), id="did not start"),
+    ],
+)
+def test_a_fenced_attempt_is_settled_as_its_stop_intent_says(
+    intent: str, phase: Phase, reason: str, counts: tuple[int, int, int]
+) -> None:
+    before = trial(stop_intent=StopIntent(intent), iteration=7)
+    made = after(before, unreachable(StopIntent(intent)), *refs("1-5")).trial
+    assert (made.phase, made.reason, counters(made)) == (phase, reason, counts)
+    assert (made.open, made.pod_uid, made.stop_intent) == (False, "", StopIntent.NONE)
+    assert made.plan == refs("1-5"), "it goes on from what the zombie had committed by then"
+
+
+@pytest.mark.parametrize(
+    ("intent", "phase", "reason", "counts"),
+    [
+        pytest.param("delete", Phase.PENDING, "", (0, 0, 0), id="deleted"),
+        pytest.param("suspend", Phase.PENDING, "", (0, 0, 0), id="suspended"),
+        pytest.param("stop", Phase.TERMINATED, "ExperimentStopped", (0, 0, 0), id="stopped"),
+        pytest.param("hung", Phase.PENDING, "", (1, 0, 0), id="hung"),
+        pytest.param("startError", Phase.PENDING, "", (1, 0, 0), id="did not start"),
+    ],
+)
+def test_an_attempt_that_was_stopped_is_settled_as_its_intent_says(
+    intent: str, phase: Phase, reason: str, counts: tuple[int, int, int]
+) -> None:
+    given = evidence(pod(ended(0), phase="Succeeded"), STOPPED, intent=StopIntent(intent))
+    made = after(trial(stop_intent=StopIntent(intent)), given, *refs("1-5")).trial
+    assert (made.phase, made.reason, counters(made)) == (phase, reason, counts)
+
+
+def test_what_a_stopped_run_leaves_can_be_resumed_later() -> None:
+    given = evidence(pod(ended(0), phase="Succeeded"), STOPPED, intent=StopIntent.STOP)
+    settled = after(trial(iteration=9), given, *refs("1-5", "1-9"))
+    assert settled.trial.plan == refs("1-9", "1-5")
+    assert settled.trial.checkpoint == Checkpoint(refs("1-9")[0], NOW)
+    assert (settled.trial.ended, settled.lost_iterations) == (NOW, 0)
+
+
+def test_a_stopped_trial_whose_checkpoints_vanished_errs_loudly() -> None:
+    given = evidence(pod(ended(0), phase="Succeeded"), STOPPED, intent=StopIntent.STOP)
+    before = trial(checkpoint=Checkpoint(refs("1-5")[0], at(-60)))
+    made = after(before, given).trial
+    assert (made.phase, made.reason) == (Phase.ERRORED, "NoValidCheckpoint")
+
+
+def test_a_completion_in_the_last_moment_wins_over_the_stop() -> None:
+    given = evidence(pod(ended(0), phase="Succeeded"), COMPLETED, intent=StopIntent.STOP)
+    made = after(trial(stop_intent=StopIntent.STOP), given).trial
+    assert (made.phase, made.reason) == (Phase.TERMINATED, "Completed")
+
+
+@pytest.mark.parametrize("intent", ["delete", "suspend", "stop"])
+@pytest.mark.parametrize(
+    "fenced", [pytest.param(False, id="it ended"), pytest.param(True, id="it was fenced")]
+)
+def test_a_stop_is_no_interruption(intent: str, fenced: bool) -> None:
+    old = Interruption("failed", "ValueError", "", row=16, attempt=1, iteration=0, time=at(-9))
+    asked = StopIntent(intent)
+    ending = evidence(pod(ended(143), phase="Failed"), None, intent=asked)
+    before = trial(attempt=2, streak=0 if intent == "stop" else 3, interruption=old)
+    made = after(before, unreachable(asked) if fenced else ending, *refs("2-5")).trial
+    assert (made.interruption, made.streak, made.avoid) == (old, before.streak, ())
+
+
+def test_a_hung_trainer_keeps_the_reason_noted_before_its_pod_was_deleted() -> None:
+    noted = Interruption(
+        "hung", "ProgressDeadlineExceeded", "silent", row=23, attempt=1, iteration=4, time=at(-9)
+    )
+    given = evidence(pod(ended(137), phase="Failed"), intent=StopIntent.HUNG)
+    before = trial(failures=3, stop_intent=StopIntent.HUNG, interruption=noted)
+    made = after(before, given).trial
+    why = made.interruption
+    assert why is not None
+    assert (why.cls, why.row, why.reason, why.message, why.exit_code) == (
+        "failed",
+        3,
+        "ProgressDeadlineExceeded",
+        "silent",
+        137,
+    )
+    assert (made.phase, made.reason) == (Phase.ERRORED, "ProgressDeadlineExceeded")
+
+
+@pytest.mark.parametrize(
+    ("action", "phase", "reason", "failures", "streak"),
+    [
+        pytest.param("FailTrial", Phase.ERRORED, "FailTrialRule", 1, 0, id="FailTrial"),
+        pytest.param(
+            "FailExperiment", Phase.ERRORED, "FailExperimentRule", 1, 0, id="FailExperiment"
+        ),
+        pytest.param("Ignore", Phase.PENDING, "", 0, 1, id="Ignore pauses, and counts nothing"),
+        pytest.param("Count", Phase.PENDING, "", 1, 1, id="Count is an ordinary failure"),
+    ],
+)
+def test_rules(action: str, phase: Phase, reason: str, failures: int, streak: int) -> None:
+    given = evidence(pod(ended(42), phase="Failed"), FAILED, rules=[rule(action, 42)])
+    made = after(trial(), given).trial
+    assert (made.phase, made.reason, made.streak) == (phase, reason, streak)
+    assert counters(made) == (failures, 0, 0)
+    assert made.interruption is not None
+    assert "exit code 42 matches spec.failure.rules[0]" in made.interruption.message
+
+
+def test_an_ignored_failure_never_exhausts_a_budget() -> None:
+    given = evidence(pod(ended(42), phase="Failed"), rules=[rule("Ignore", 42)], maxFailures=0)
+    assert after(trial(failures=5), given).trial.phase is Phase.PENDING
+
+
+IGNORE = {"disruptions": {"policy": "Ignore", "max": 2}}
+
+
+@pytest.mark.parametrize(
+    ("failures", "disruptions", "given", "phase"),
+    [
+        pytest.param(0, 1, PREEMPTED, Phase.PENDING, id="the second of two disruptions"),
+        pytest.param(0, 2, PREEMPTED, Phase.ERRORED, id="the third is one too many"),
+        pytest.param(3, 0, PREEMPTED, Phase.PENDING, id="a disruption is no failure"),
+        pytest.param(2, 2, CRASHED, Phase.PENDING, id="a failure is no disruption"),
+        pytest.param(3, 0, CRASHED, Phase.ERRORED, id="the fourth failure"),
+        pytest.param(0, 2, unreachable(), Phase.ERRORED, id="a loss is a disruption"),
+    ],
+)
+def test_disruptions_apart(failures: int, disruptions: int, given: Evidence, phase: Phase) -> None:
+    before = trial(failures=failures, disruptions=disruptions)
+    assert after(before, given, maxFailures=3, **IGNORE).trial.phase is phase
+
+
+@pytest.mark.parametrize(
+    ("maximum", "policy", "given", "attempts"),
+    [
+        pytest.param(0, "Count", CRASHED, 1, id="no retry"),
+        pytest.param(3, "Count", CRASHED, 4, id="three retries after failures"),
+        pytest.param(3, "Count", PREEMPTED, 4, id="three retries after disruptions"),
+        pytest.param(3, "Count", unreachable(), 4, id="three retries after losses"),
+        pytest.param(3, "Ignore", CRASHED, 4, id="Ignore: three retries after failures"),
+        pytest.param(3, "Ignore", PREEMPTED, 6, id="Ignore: five retries after disruptions"),
+        pytest.param(-1, "Ignore", PREEMPTED, 6, id="Ignore is bounded even if failures are not"),
+        pytest.param(0, "Ignore", PREEMPTED, 6, id="Ignore needs no maxFailures"),
+    ],
+)
+def test_n_retries_are_n_plus_one_attempts(
+    maximum: int, policy: str, given: Evidence, attempts: int
+) -> None:
+    section = {"maxFailures": maximum, "disruptions": {"policy": policy, "max": 5}}
+    made, ran = trial(), 0
+    while not made.finished and ran < 50:
+        made = after(replace(made, open=True, attempt=ran + 1), given, **section).trial
+        ran += 1
+    assert ran == attempts
+
+
+def test_minus_one_has_no_end() -> None:
+    made = trial()
+    for attempt in range(1, 200):
+        made = after(replace(made, attempt=attempt), CRASHED, maxFailures=-1).trial
+    assert (made.phase, made.failures) == (Phase.PENDING, 199)
+
+
+def result(seq: int, iteration: int, **metrics: Any) -> Result:
+    return Result(seq, {"training_iteration": iteration, **metrics})
+
+
+def test_results_that_no_report_brought_are_taken_in() -> None:
+    found = (result(4, 11, accuracy=0.7), result(5, 12, accuracy=0.8))
+    before = trial(iteration=10, objective=0.5, seq=3)
+    settled = after(before, PREEMPTED, *refs("1-10"), recovered=found)
+    assert (settled.trial.iteration, settled.trial.objective) == (12, 0.8)
+    assert settled.lost_iterations == 2
+    assert settled.trial.interruption is not None
+    assert settled.trial.interruption.iteration == 12
+    assert settled.trial.seq == 0, "the next attempt counts anew"
+
+
+def test_the_last_result_that_has_the_metric_says_what_it_is() -> None:
+    found = (result(1, 1, accuracy=0.7), result(2, 2, other=1))
+    made = after(trial(), PREEMPTED, recovered=found).trial
+    assert (made.iteration, made.objective) == (2, 0.7)
+
+
+def test_a_foreign_trainer_that_counts_no_iterations_loses_none() -> None:
+    made = after(trial(iteration=3), PREEMPTED, recovered=(Result(9, {"accuracy": 0.7}),)).trial
+    assert (made.iteration, made.objective) == (3, 0.7)
+
+
+def test_the_words_of_the_record_come_after_what_was_recovered() -> None:
+    words = record(Outcome.INTERRUPTED, signal="SIGTERM", iteration=13, metrics={"accuracy": 0.9})
+    given = evidence(pod(ended(0), phase="Succeeded"), words)
+    made = after(trial(), given, recovered=(result(1, 12, accuracy=0.8),)).trial
+    assert (made.iteration, made.objective) == (13, 0.9)
+
+
+def gone(name: str, known: ExitRecord | None = None) -> Evidence:
+    return evidence(pod(ended(1), phase="Failed", node=name), known)
+
+
+UNTIL = NOW + AVOID_FOR
+
+
+def kept_away(given: Evidence, *before: Avoided, name: str = "") -> list[str]:
+    return [each.node for each in after(trial(avoid=before, node=name), given).trial.avoid]
+
+
+@pytest.mark.parametrize(
+    ("given", "avoided"),
+    [
+        pytest.param(CRASHED, ["node-1"], id="a failure"),
+        pytest.param(unreachable(), ["node-1"], id="a node that was lost"),
+        pytest.param(evidence(None, None), ["node-1"], id="a Pod that vanished"),
+        pytest.param(unreachable(StopIntent.HUNG), ["node-1"], id="a trainer that hung"),
+        pytest.param(PREEMPTED, [], id="not a preemption"),
+        pytest.param(REJECTED, [], id="not an unusable store"),
+        pytest.param(SIGNALLED, [], id="not a signal"),
+        pytest.param(unreachable(StopIntent.SUSPEND), [], id="not a suspension"),
+    ],
+)
+def test_which_endings_make_a_trial_avoid_its_node(given: Evidence, avoided: list[str]) -> None:
+    assert kept_away(given, name="node-1") == avoided
+
+
+def test_a_node_is_avoided_for_an_hour() -> None:
+    made = after(trial(), CRASHED).trial
+    assert made.avoid == (Avoided("node-1", UNTIL),)
+
+
+def test_what_is_over_is_forgotten() -> None:
+    past, later = Avoided("node-8", at(0)), Avoided("node-9", at(1))
+    assert kept_away(PREEMPTED, past, later) == ["node-9"]
+
+
+def test_a_node_that_fails_again_is_avoided_anew_and_once() -> None:
+    before = (Avoided("node-1", at(5)), Avoided("node-9", at(9)))
+    made = after(trial(avoid=before), gone("node-1")).trial
+    assert made.avoid == (Avoided("node-9", at(9)), Avoided("node-1", UNTIL))
+
+
+def test_a_preemption_from_an_avoided_node_changes_nothing() -> None:
+    before = (Avoided("node-1", at(5)), Avoided("node-9", at(9)))
+    assert after(trial(avoid=before), PREEMPTED).trial.avoid == before
+
+
+def test_only_the_latest_few_are_avoided() -> None:
+    before = tuple(Avoided(f"node-{n}", at(99)) for n in range(5, 5 + AVOID_LIMIT))
+    assert kept_away(gone("node-1"), *before) == ["node-6", "node-7", "node-1"]
+
+
+def test_an_attempt_that_never_had_a_node_avoids_none() -> None:
+    vanished = evidence(None, None)
+    assert kept_away(vanished) == []
+
+
+def test_who_is_done_avoids_nothing() -> None:
+    before = trial(avoid=(Avoided("node-9", at(9)),))
+    assert after(before, DONE).trial.avoid == ()
+    assert after(before, CRASHED, maxFailures=0).trial.avoid == ()

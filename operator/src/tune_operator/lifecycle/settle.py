@@ -156,12 +156,11 @@ def _interrupt(trial: TrialState, verdict: Verdict, evidence: Evidence) -> Trial
 
 def _avoid(trial: TrialState, verdict: Verdict, now: datetime) -> TrialState:
     """A node that failed or lost the attempt is avoided for a while; the latest few of them are."""
-    others = [each for each in trial.avoid if each.until > now and each.node != trial.node]
+    avoid = [each for each in trial.avoid if each.until > now]
     if trial.node and (verdict.counts is Counts.FAILURE or verdict.cls == "lost"):
-        others.append(Avoided(trial.node, now + AVOID_FOR))
-    else:
-        others += [each for each in trial.avoid if each.until > now and each.node == trial.node]
-    return replace(trial, avoid=tuple(others[-AVOID_LIMIT:]))
+        avoid = [each for each in avoid if each.node != trial.node]
+        avoid.append(Avoided(trial.node, now + AVOID_FOR))
+    return replace(trial, avoid=tuple(avoid[-AVOID_LIMIT:]))
 
 
 def _count(trial: TrialState, counts: Counts, *, fresh: bool) -> TrialState:
