@@ -240,13 +240,17 @@ def observation(
     now: datetime = NOW,
     total: int = 4,
     may_start: bool = True,
+    run: Mapping[str, Any] | None = None,
     **read: Any,
 ) -> Observation:
-    """A look at an experiment; ``read`` are progress, exits, committed, silent_since."""
+    """A look at an experiment; ``run`` are more fields of its state, ``read`` what was read for it:
+    progress, exits, committed, recovered, nodes, silent_since.
+    """
+    given: dict[str, Any] = {"started": at(-300) if trials else None, "generation": 1}
     return Observation(
         now=now,
         experiment=of or experiment(),
-        state=RunState(trials=trials, started=at(-300) if trials else None),
+        state=RunState(trials=trials, **{**given, **(run or {})}),
         pods=pods,
         total=total,
         may_start=may_start,
