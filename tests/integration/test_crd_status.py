@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
     },
     "failures": 2,
     "disruptions": 5,
+    "infrastructure": 3,
     "lostIterations": 37,
     "state": "Running",
     "done": "16/20",
@@ -131,16 +132,36 @@ def kubectl(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-def test_kubectl_explains_every_step_of_the_way(cluster: Cluster) -> None:
-    def explain() -> subprocess.CompletedProcess[str]:
-        return kubectl(cluster, "explain", "tx.spec.failure.maxFailures")
+DEFAULTS: dict[str, str] = {
+    "failure.maxFailures": "-1 is unlimited. Default 3.",
+    "failure.disruptions.policy": "Default Count.",
+    "failure.disruptions.max": "Default 20.",
+    "failure.maxFailedTrials": "-1 is unlimited. Default -1.",
+    "failure.failFast": "Default false.",
+    "failure.backoff.initialSeconds": "Default 1.",
+    "failure.backoff.maxSeconds": "Default 300.",
+    "failure.rules.onExitCodes.values": "Exit codes, 0-255, each once",
+    "failure.nodeLost.timeoutSeconds": "Default 60.",
+    "failure.nodeLost.policy": "Default Fence.",
+    "failure.startTimeoutSeconds": "Default 600.",
+    "failure.progressDeadlineSeconds": "0 is off. Default 0.",
+    "suspend": "Default false.",
+    "stopGracePeriodSeconds": "Default 120.",
+    "cleanup.podTTLSeconds": "0 removes it at once. Default 0.",
+    "cleanup.keepErroredPods": "Default 10.",
+}
 
-    def explained() -> str | None:
-        return explain().stdout or None
+
+@pytest.mark.parametrize(("field", "words"), DEFAULTS.items(), ids=DEFAULTS.keys())
+def test_kubectl_explains_what_a_field_is_without_being_given(
+    cluster: Cluster, field: str, words: str
+) -> None:
+    def explain() -> str:
+        told = kubectl(cluster, "explain", f"tx.spec.{field}")
+        return " ".join((told.stdout or told.stderr).split())
 
     # The API server publishes a CRD's schema a moment after it serves its objects.
-    text = soon(explained, "kubectl explain", 30, lambda: explain().stderr)
-    assert "-1 is unlimited. Default 3." in " ".join(text.split())
+    soon(lambda: words in explain(), f"kubectl to explain {field}", 30, explain)
 
 
 async def test_kubectl_lists_the_columns(

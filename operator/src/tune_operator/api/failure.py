@@ -229,8 +229,8 @@ class Failure(
     rules: FailureRules = Field(
         default=[],
         description="What to do about single exit codes. A code may be matched by one rule only; "
-        "one that none matches is an ordinary failure. 75 reaches no rule: so the SDK ends when the "
-        "store or the operator cannot be used.",
+        "one that none matches is an ordinary failure. 75 reaches no rule: it is how the SDK ends "
+        "when the store or the operator cannot be used.",
     )
     node_lost: NodeLost = Field(
         default=NodeLost(), description="What to do when a node does not answer any more."

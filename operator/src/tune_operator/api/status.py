@@ -190,6 +190,10 @@ class TuneExperimentStatus(Model):
     counts: Counts | None = Field(default=None, description="Trials by state.")
     failures: Count | None = Field(default=None, description="Failed attempts of all trials.")
     disruptions: Count | None = Field(default=None, description="Disrupted attempts of all trials.")
+    infrastructure: Count | None = Field(
+        default=None,
+        description="Attempts of all trials that the infrastructure rejected; not counted.",
+    )
     lost_iterations: Count | None = Field(
         default=None, description="Iterations that were run again after an interruption."
     )
