@@ -52,9 +52,19 @@ def test_refused_results_are_not_sent_again_but_kept() -> None:
     kept = spool()
     for _ in range(3):
         kept.add({"loss": 1})
-    kept.refused(2)
+    kept.refused(kept.unsent(BIG)[:2])
     assert seqs(kept.unsent(BIG)) == [3]
     assert seqs(kept.undurable()) == [1, 2, 3]
+
+
+def test_what_was_received_before_a_refusal_is_sent_again_after_a_restart() -> None:
+    kept = spool()
+    for _ in range(3):
+        kept.add({"loss": 1})
+    kept.answered(received=2, durable=0)
+    kept.refused(kept.unsent(BIG))
+    kept.answered(received=0, durable=0)
+    assert seqs(kept.unsent(BIG)) == [1, 2]
 
 
 def test_beyond_the_bound_the_best_and_the_newest_are_kept() -> None:

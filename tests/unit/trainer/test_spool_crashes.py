@@ -48,6 +48,7 @@ class Crashes(RuleBasedStateMachine):
         self.journal: list[int] = []
         self.operator = self.frozen = Operator(self.journal)
         self.late: list[ResultsRequest] = []
+        self.refused: set[int] = set()
 
     @rule(value=st.integers(0, 9))
     def train(self, value: int) -> None:
@@ -64,6 +65,12 @@ class Crashes(RuleBasedStateMachine):
     @rule()
     def lose_an_answer(self) -> None:
         self.operator.take(self.request())
+
+    @rule()
+    def refuse(self) -> None:
+        request = self.request()
+        self.refused |= {result.seq for result in request.results}
+        self.spool.refused(request.results)
 
     @rule()
     def hold_a_request(self) -> None:
@@ -94,11 +101,12 @@ class Crashes(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        safe = {*self.journal, *self.held()}
+        safe = {*self.journal, *self.held(), *self.refused}
         assert len(safe) + self.spool.merged >= self.spool.seq
         assert self.spool.seq in safe | {0}
         if not self.spool.merged:
-            assert self.operator.memory == list(range(1, self.operator.received + 1))
+            had = {*self.operator.memory, *self.refused}
+            assert had >= set(range(1, self.operator.received + 1))
             assert self.held() == list(range(self.spool.durable + 1, self.spool.seq + 1))
 
     @invariant()

@@ -172,7 +172,7 @@ class Reporter:
             log.warning("results up to %d are not taken (%s); they stay in the spool",
                       request.seq, error)  # fmt: skip
             with self._changed:
-                self._spool.refused(request.seq)
+                self._spool.refused(request.results)
                 self._told(request.checkpoints)
         else:
             self._take(request, answer)

@@ -8,8 +8,8 @@ beyond it the newest and the best by the objective are kept, and the others are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_trainer import metrics
@@ -22,6 +22,7 @@ class _Entry:
     result: Result
     size: int
     score: float
+    refused: bool = False
 
 
 class Spool:
@@ -38,7 +39,6 @@ class Spool:
         self._kept: list[_Entry] = []
         self._beyond: list[_Entry] = []
         self._bytes = 0
-        self._refused = 0
         self.last: Result | None = None
         self.received = 0
         """The operator has taken in all results up to this sequence."""
@@ -67,7 +67,7 @@ class Spool:
         chosen: list[Result] = []
         used = 0
         for entry in (*self._kept, *self._beyond):
-            if entry.result.seq <= max(self.received, self._refused):
+            if entry.refused or entry.result.seq <= self.received:
                 continue
             used += entry.size
             if chosen and used > limit:
@@ -85,9 +85,11 @@ class Spool:
         while self._beyond and self._fits(self._beyond[0]):
             self._keep(self._beyond.pop(0))
 
-    def refused(self, seq: int) -> None:
-        """The operator will never take results up to here: stop sending them, but keep them."""
-        self._refused = max(self._refused, seq)
+    def refused(self, results: Collection[Result]) -> None:
+        """The operator will never take these: stop sending them, but keep them."""
+        seqs = {result.seq for result in results}
+        self._kept = [_refuse(entry, seqs) for entry in self._kept]
+        self._beyond = [_refuse(entry, seqs) for entry in self._beyond]
 
     def undurable(self) -> tuple[Result, ...]:
         """All that is kept, in order."""
@@ -110,3 +112,7 @@ class Spool:
     def _score(self, result: Mapping[str, Any]) -> float:
         value = metrics.number(result, self._metric)
         return -math.inf if value is None or math.isnan(value) else self._sign * value
+
+
+def _refuse(entry: _Entry, seqs: Collection[int]) -> _Entry:
+    return replace(entry, refused=True) if entry.result.seq in seqs else entry
