@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +15,8 @@ from tests.unit.api.failure_cases import ACCEPTED, OUT_OF_BOUNDS, REFUSED, rule,
 from tests.unit.api.objects import good
 from tests.unit.api.reading import read, refusal
 from tune_operator.api.failure import Failure, OnExitCodes
+
+PAGE = Path(__file__).parents[3] / "docs" / "experiments.md"
 
 
 def test_the_documented_defaults() -> None:
@@ -44,6 +49,11 @@ def test_a_value_out_of_bounds_is_refused_at_its_field(section: dict[str, Any], 
 def test_a_good_section_is_accepted(section: dict[str, Any]) -> None:
     failure = read(good(failure=section)).failure
     assert failure.model_dump(by_alias=True, exclude_unset=True) == section
+
+
+def test_the_section_that_is_explained_to_users_is_accepted() -> None:
+    (section,) = re.findall(r"```yaml\n(  failure:\n.*?)```", PAGE.read_text(), re.DOTALL)
+    assert read(good(**yaml.safe_load(section))).failure.rules
 
 
 @pytest.mark.parametrize(
