@@ -47,13 +47,13 @@ def _covers(toleration: Mapping[str, Any], key: str) -> bool:
 
 
 def affinity(given: Mapping[str, Any] | None, avoid: Sequence[str]) -> dict[str, Any]:
-    """``given``, and the preference for any node that is none of ``avoid``.
+    """``given``, and the preference for any node that is none of ``avoid`` (the latest last).
 
     One term, because the scheduler adds up terms: with one per node a node that is avoided would
     still get the weight of all others. A field takes one value, so there is a demand per node.
     """
     merged = dict(given or {})
-    nodes = list(dict.fromkeys(avoid))[:MAX_AVOIDED]
+    nodes = list(dict.fromkeys(avoid))[-MAX_AVOIDED:]
     if nodes:
         node = dict(merged.get("nodeAffinity") or {})
         kind = "preferredDuringSchedulingIgnoredDuringExecution"

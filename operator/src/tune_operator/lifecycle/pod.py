@@ -46,7 +46,7 @@ def build(
 ) -> dict[str, Any]:
     """The complete Pod of (trial, attempt). ``config`` is the trial's nested configuration.
 
-    ``avoid`` names nodes that it had rather not run on.
+    ``avoid`` names nodes that it had rather not run on, the latest last.
     """
     spec = experiment.spec
     base = _from_trainer(spec.trainer) if spec.trainer else copy.deepcopy(spec.template or {})
