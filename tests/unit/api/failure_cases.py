@@ -18,7 +18,7 @@ def ruled(*rules: dict[str, Any]) -> dict[str, Any]:
 
 ZERO = "0 is no failure: take it out of values, or use operator NotIn"
 LIMITS = "failFast ends the experiment at the first Errored trial"
-DEADLINE = "progressDeadlineSeconds is 0 (off) or at least 10, because a trainer waits up to 10"
+DEADLINE = "must be 0 (off) or at least 10, because a trainer waits up to 10 seconds"
 
 
 def overlap(code: int, first: int, second: int) -> str:

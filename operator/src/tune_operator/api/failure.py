@@ -176,7 +176,7 @@ _TWO_LIMITS: Final = (
     "set one of them"
 )
 _DEADLINE: Final = (
-    "progressDeadlineSeconds is 0 (off) or at least 10, because a trainer waits up to 10 seconds "
+    "must be 0 (off) or at least 10, because a trainer waits up to 10 seconds "
     "for the answer to a report: raise it"
 )
 
