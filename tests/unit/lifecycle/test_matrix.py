@@ -1,78 +1,108 @@
-"""The decision table as a whole: every ending by record, sign and exit code, in one golden table.
+"""The decision table as a whole: situation by exit code, exit record and node.
 
-A cell is row and counter: ``16f`` is row 16 counted as a failure, ``d`` a disruption, ``i`` an
-infrastructure rejection, ``-`` nothing. ``TUNE_WRITE_GOLDEN=1`` rewrites the file; every cell that
-changes is a change of what users are charged for.
+`golden/matrix.txt` has a line per case. It is written from a second reading of DESIGN's table
+(`reading.py`), never from the code under test; every line that changes is a change of what users
+are charged for. ``TUNE_WRITE_GOLDEN=1`` writes it anew.
 """
 
-import os
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from tests.unit.lifecycle.builders import (
-    COMPLETED,
-    FAILED,
-    INTERRUPTED,
-    STOPPED,
-    at,
-    condition,
-    ended,
-    evidence,
-    pod,
-)
-from tune_operator.lifecycle.classify import Counts, classify
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.unit.lifecycle.reading import Outcome, read
+from tests.unit.lifecycle.situations import Situation, cases
+from tune_operator.lifecycle import classify as classify_module
+from tune_operator.lifecycle.classify import TABLE, Row, Then, Verdict, classify
+from tune_operator.lifecycle.evidence import Evidence, Unread
 
 GOLDEN = Path(__file__).parent / "golden" / "matrix.txt"
-CODES = (0, 1, 75, 137, 143)
-RECORDS = {
-    "Completed": COMPLETED,
-    "Stopped": STOPPED,
-    "Interrupted": INTERRUPTED,
-    "Failed": FAILED,
-    "none": None,
-}
-SIGNS: dict[str, dict[str, Any]] = {
-    "no sign": {},
-    "deleted": {"deleted": at(-5)},
-    "DisruptionTarget": {"conditions": (condition("DisruptionTarget", "X"),)},
-    "TerminationTarget": {"conditions": (condition("TerminationTarget", "X"),)},
-    "reason Terminated": {"reason": "Terminated"},
-    "reason NodeLost": {"reason": "NodeLost"},
-    "reason Evicted": {"reason": "Evicted"},
-    "OOMKilled": {"why": "OOMKilled"},
-    "OOMKilled, deleted": {"why": "OOMKilled", "deleted": at(-5)},
-    "never started": {"started": None},
-    "never started, Evicted": {"started": None, "reason": "Evicted"},
-}
-LETTERS = {
-    Counts.NOTHING: "-",
-    Counts.FAILURE: "f",
-    Counts.DISRUPTION: "d",
-    Counts.INFRASTRUCTURE: "i",
-}
+Case = tuple[Situation, int | None, str, str]
+
+NEVER_BOTH = {(3, 4), (5, 6), (7, 8), (8, 9), (10, 11), (12, 13), (18, 19)}
+"""Neighbours that no attempt can match at once, so that their order means nothing: over and not
+over, a node that is there and one that is gone, terminating and over, a sign of disruption and
+none, Succeeded and Failed, never started and started, no Pod and a Pod.
+"""
 
 
-def cell(code: int, known: Any, sign: dict[str, Any]) -> str:
-    fields = dict(sign)
-    why = fields.pop("why", "")
-    started = fields.pop("started", "2026-03-01T11:59:00Z")
-    phase = "Succeeded" if code == 0 else "Failed"
-    view = pod(ended(code, why, started=started), phase=phase, **fields)
-    verdict = classify(evidence(view, known, silent=60))
-    return f"{verdict.row}{LETTERS[verdict.counts]}"
+def name(case: Case) -> str:
+    situation, code, record, node = case
+    exit_code = "" if code is None else f"exit {code}"
+    return f"{situation.name:46} | {exit_code:8} | {record:11} | {node:11}"
 
 
-def table() -> str:
-    lines = [f"{'sign':24}{'record':13}" + "".join(f"{code:>6}" for code in CODES)]
-    for sign, fields in SIGNS.items():
-        for name, known in RECORDS.items():
-            cells = "".join(f"{cell(code, known, fields):>6}" for code in CODES)
-            lines.append(f"{sign:24}{name:13}{cells}")
-    return "\n".join(lines) + "\n"
+def line(outcome: Outcome) -> str:
+    row, cls, counts = outcome
+    return f"{row:2} {cls:11} {counts}" if row else outcome[1]
 
 
-def test_every_ending_is_charged_as_the_table_says() -> None:
-    made = table()
+def golden() -> dict[str, str]:
+    lines = GOLDEN.read_text().splitlines()
+    return dict(entry.split(" => ") for entry in lines if " => " in entry)
+
+
+def judged(evidence: Evidence) -> Outcome:
+    """What the code says. Rows 20 and 23 have no class in DESIGN's table."""
+    if evidence.ending and isinstance(evidence.exit, Unread):
+        return 0, "undecided", "-"
+    verdict = classify(evidence)
+    cls = "-" if verdict.row in (20, 23) else verdict.cls
+    return verdict.row, cls, verdict.counts or "-"
+
+
+CASES = {name(case): case for case in cases()}
+EXPECTED = golden()
+SEEN = {key: case[0].look(*case[1:]) for key, case in CASES.items()}
+
+
+def test_the_golden_file_is_what_the_table_says_when_it_is_read_again() -> None:
+    text = "\n".join(f"{key} => {line(read(*case))}" for key, case in CASES.items()) + "\n"
     if os.environ.get("TUNE_WRITE_GOLDEN") == "1":
-        GOLDEN.write_text(made)
-    assert made == GOLDEN.read_text()
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda key: " ".join(key.split()))
+def test_case(case: str) -> None:
+    assert line(judged(SEEN[case])) == EXPECTED[case]
+
+
+def test_every_row_decides_some_case() -> None:
+    rows = {int(said.split()[0]) for said in EXPECTED.values() if said != "undecided"}
+    assert rows == set(range(2, 25))
+
+
+def harmless(table: Sequence[Row], patch: pytest.MonkeyPatch) -> bool:
+    """Whether a changed table says the same of every case."""
+    nothing = Row(0, lambda _: True, lambda _: Verdict(0, "no row", Then.WAIT))
+    patch.setattr(classify_module, "TABLE", (*table, nothing))
+    return all(line(judged(seen)) == EXPECTED[key] for key, seen in SEEN.items())
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"without row {row.number}")
+def test_a_row_that_is_left_out_is_missed(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not harmless([other for other in TABLE if other is not row], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(pairwise(TABLE)), ids=lambda row: f"row {row.number}"
+)
+def test_rows_that_change_places_are_noticed(
+    first: Row, second: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swapped = list(TABLE)
+    at = swapped.index(first)
+    swapped[at : at + 2] = second, first
+    assert harmless(swapped, monkeypatch) is ((first.number, second.number) in NEVER_BOTH)
+
+
+def test_neighbours_whose_order_means_nothing_never_meet() -> None:
+    rows = {row.number: row for row in TABLE}
+    for first, second in NEVER_BOTH:
+        both = (rows[first], rows[second])
+        assert not [key for key, seen in SEEN.items() if all(row.matches(seen) for row in both)]

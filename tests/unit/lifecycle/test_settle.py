@@ -401,7 +401,7 @@ def test_an_ignored_failure_never_exhausts_a_budget() -> None:
     assert after(trial(failures=5), given).trial.phase is Phase.PENDING
 
 
-IGNORE = {"disruptions": {"policy": "Ignore", "max": 2}}
+IGNORE: dict[str, Any] = {"disruptions": {"policy": "Ignore", "max": 2}}
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_disruptions_apart(failures: int, disruptions: int, given: Evidence, pha
 def test_n_retries_are_n_plus_one_attempts(
     maximum: int, policy: str, given: Evidence, attempts: int
 ) -> None:
-    section = {"maxFailures": maximum, "disruptions": {"policy": policy, "max": 5}}
+    section: dict[str, Any] = {"maxFailures": maximum, "disruptions": {"policy": policy, "max": 5}}
     made, ran = trial(), 0
     while not made.finished and ran < 50:
         made = after(replace(made, open=True, attempt=ran + 1), given, **section).trial

@@ -159,6 +159,11 @@ class Evidence:
         return self.given_up_at is not None and self.now >= self.given_up_at
 
     @property
+    def ending(self) -> bool:
+        """Over or about to be fenced: the exit record must be read before a row is chosen."""
+        return self.over or (self.overdue and self.given_up and not self.node_gone)
+
+    @property
     def announcement(self) -> str:
         """What says that a Pod nobody deletes yet will soon have to go; empty if nothing does."""
         if self.pod is not None and self.pod.disruption_target:
