@@ -4,6 +4,7 @@ No kubelet stands behind those, and a taint keeps other Pods away.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -70,12 +71,12 @@ class OwnNode:
 @pytest.fixture
 async def node(kube: Kube) -> AsyncIterator[OwnNode]:
     own = OwnNode(kube, f"test-node-{os.getpid()}-{next(_numbers)}")
-    await own.make()
-    yield own
     try:
-        await own.delete()
-    except NotFound:
-        return
+        await own.make()
+        yield own
+    finally:
+        with contextlib.suppress(NotFound):
+            await own.delete()
 
 
 class Told:
