@@ -237,13 +237,24 @@ async def pod_token(kube: Kube, pod: Mapping[str, Any]) -> str:
 
 def objects(bucket: Bucket, prefix: str) -> list[str]:
     """Keys in the bucket below a prefix."""
-    client = Minio(
+    listed = _client(bucket).list_objects(bucket.bucket, prefix, recursive=True)
+    return [item.object_name for item in listed]
+
+
+def remove(bucket: Bucket, prefix: str) -> None:
+    """Delete everything below a prefix."""
+    client = _client(bucket)
+    for key in objects(bucket, prefix):
+        client.remove_object(bucket.bucket, key)
+
+
+def _client(bucket: Bucket) -> Minio:
+    return Minio(
         bucket.endpoint.removeprefix("http://"),
         access_key=bucket.access_key,
         secret_key=bucket.secret_key,
         secure=False,
     )
-    return [item.object_name for item in client.list_objects(bucket.bucket, prefix, recursive=True)]
 
 
 def dump(value: Any) -> str:

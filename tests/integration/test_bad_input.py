@@ -12,10 +12,10 @@ from tune_operator.lifecycle.pod import name_of
 
 BAD_SPECS: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
     (
-        "201 trials",
-        {"numSamples": 201},
+        "10,001 trials",
+        {"numSamples": 10_001},
         "TooManyTrials",
-        ("spec.numSamples", "201", "at most 200", "lower numSamples"),
+        ("spec.numSamples", "10001", "at most 10000", "lower numSamples"),
     ),
     (
         "bounds the wrong way round",

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from tests.integration.lab import Lab
-from tests.integration.player import objects
+from tests.integration.player import objects, remove
 from tune_operator.kube.resources import EXPERIMENTS
 from tune_trainer.protocol.exit_record import Outcome
 
@@ -101,17 +101,21 @@ async def test_sigterm_ends_the_operator_in_order_and_trials_go_on(lab: Lab) -> 
     assert row["attempt"] == 1
 
 
+def claims(lab: Lab, prefix: str) -> list[str]:
+    """Keys of the journal's segments 0."""
+    return [key for key in objects(lab.bucket, prefix) if key.endswith("-00000000.jsonl")]
+
+
 async def test_every_opening_of_a_run_leaves_one_claim(lab: Lab) -> None:
     made = await lab.apply("claimed")
     player = await lab.player("claimed", "00000", 1)
     prefix = f"{lab.namespace}/{lab.namespace}/claimed/{made['metadata']['uid']}/experiment/j/"
-    assert len(objects(lab.bucket, prefix)) == 1
+    assert len(claims(lab, prefix)) == 1
     await restart(lab)
     await player.train(1)
-    keys = objects(lab.bucket, prefix)
-    assert len(keys) == 2
+    assert len(claims(lab, prefix)) == 2
     term = (await lab.get("claimed"))["status"]["journal"]["term"]
-    assert f"/{term:08d}-" in keys[-1]
+    assert f"/{term:08d}-" in claims(lab, prefix)[-1]
 
 
 async def test_a_finished_experiment_is_never_written_again(lab: Lab) -> None:
@@ -142,18 +146,37 @@ async def test_the_operator_writes_nothing_that_gitops_compares(lab: Lab) -> Non
         assert now["metadata"].get(field) == made["metadata"].get(field)
 
 
-async def test_a_status_that_was_lost_is_never_taken_for_a_new_experiment(lab: Lab) -> None:
+async def test_a_status_that_was_lost_is_rebuilt_from_the_journal(lab: Lab) -> None:
     await lab.apply("wiped")
     player = await lab.player("wiped", "00000", 1)
-    await player.train(1)
+    await player.train(3)
+    before = await lab.trial("wiped", "00000", lambda row: row.get("iteration") == 3)
     lab.operator.kill()
     obj = await lab.get("wiped")
     await lab.kube.replace_status(EXPERIMENTS, {**obj, "status": {}})
     lab.operator.start()
     await lab.operator.ready()
-    await lab.condition("wiped", "StorageAvailable", "False", "StatusLost")
+    after = await lab.trial("wiped", "00000", lambda row: row.get("iteration") == 3)
+    assert after == before
     (pod,) = await lab.pods("wiped")
     assert pod["metadata"]["uid"] == player.pod["metadata"]["uid"]
+    await player.train(1)
+    await player.complete()
+    await lab.condition("wiped", "Complete", "True")
+
+
+async def test_a_journal_that_was_lost_is_never_taken_for_a_new_experiment(lab: Lab) -> None:
+    made = await lab.apply("lost")
+    player = await lab.player("lost", "00000", 1)
+    await player.train(1)
+    await lab.trial("lost", "00000", lambda row: row.get("iteration") == 1)
+    lab.operator.kill()
+    remove(
+        lab.bucket, f"{lab.namespace}/{lab.namespace}/lost/{made['metadata']['uid']}/experiment/"
+    )
+    lab.operator.start()
+    await lab.operator.ready()
+    await lab.condition("lost", "StorageAvailable", "False", "JournalLost")
+    (pod,) = await lab.pods("lost")
+    assert pod["metadata"]["uid"] == player.pod["metadata"]["uid"]
     assert "deletionTimestamp" not in pod["metadata"]
-    await lab.delete("wiped")
-    await lab.gone("wiped")

@@ -95,7 +95,9 @@ async def test_a_failing_trial_gets_n_retries_and_then_errors(
     assert ended["failures"] == 2
     assert (ended["lastInterruption"]["reason"], ended["lastInterruption"]["row"]) == (reason, row)
     await lab.condition("failing", "Failed", "True", "AllTrialsErrored")
-    await lab.no_pods("failing")
+    (kept,) = await lab.pods("failing")  # the last one shows what happened
+    assert kept["metadata"]["name"].endswith("-00000-2")
+    assert not kept["metadata"].get("finalizers")
 
 
 async def test_a_trainer_that_finds_its_store_unusable_costs_no_budget(lab: Lab) -> None:

@@ -11,7 +11,7 @@ import logging
 import signal
 import threading
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ from tune_operator.kube.events import EventRecorder
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.leader import LeaderElection, mark_leader_pod
+from tune_operator.kube.nodes import Nodes
 from tune_operator.kube.resources import EXPERIMENTS, NAMESPACES, PODS
 from tune_operator.kube.served import served
 from tune_operator.kube.tokens import TokenAuthenticator
@@ -44,6 +45,7 @@ from tune_operator.reports.server import ReportServer
 from tune_operator.reports.serving import ServingCertificate
 from tune_operator.runtime.clock import SystemClock
 from tune_operator.runtime.heartbeat import Heartbeat
+from tune_operator.runtime.periodic import periodically
 from tune_operator.runtime.supervisor import Supervisor, TaskEnded
 from tune_operator.runtime.workqueue import WorkQueue
 from tune_operator.worker import work
@@ -61,6 +63,9 @@ BEAT_SECONDS = 10.0
 
 DRAIN_SECONDS = 10.0
 """What the workers get to finish what is due when the process stops."""
+
+SWEEP_SECONDS = 180.0
+"""Between two looks at everything, whether or not an event came (DESIGN 5.2, step 7)."""
 
 SERVICE_SECONDS = 20.0
 """What all that serves experiments gets to stop in order; less than the Pod's grace period."""
@@ -104,6 +109,7 @@ class Operator:
             pod_view.project,
             self._pod_changed,
         )
+        self.nodes = Nodes(kube, self._nodes_changed)
         self.recorder = EventRecorder(kube)
         self.leading = False
         identity = f"{settings.pod_name or 'tune-operator'}-{uuid.uuid4()}"
@@ -170,6 +176,8 @@ class Operator:
     ) -> None:
         settings = self.settings
         reconciler = await self._reconciler(session)
+        if settings.node_watch:
+            supervisor.start("nodes", self.nodes.run())
         server = ReportServer(
             Reports(
                 self.kube, self.pods, reconciler.runs, self.queue.add, self.clock, self.metrics
@@ -181,6 +189,8 @@ class Operator:
             self.metrics,
         )
         self._start_workers(supervisor, reconciler)
+        sweep = periodically("sweep", self._sweep, SWEEP_SECONDS, self.clock)
+        supervisor.start("sweep", sweep)
         await server.start()
         try:
             if settings.pod_name:
@@ -229,7 +239,7 @@ class Operator:
         writer = StatusWriter(self.kube, self.clock, self.metrics, self.objects)
         return Reconciler(
             kube=self.kube,
-            looker=Looker(self.kube, self.pods),
+            looker=Looker(self.kube, self.pods, self.nodes, self.clock.now()),
             gates=Gates(self.kube, session, cluster, self.metrics.store_operation, writer),
             writer=writer,
             executor=Executor(self.kube, self.pods, self.recorder, self.metrics),
@@ -239,6 +249,19 @@ class Operator:
             objects=self.objects,
             seen=self.seen,
         )
+
+    def _nodes_changed(self, names: Collection[str]) -> None:
+        """Look again at every experiment that has a Pod on one of these nodes."""
+        for key in self.seen:
+            if any(
+                pod.node in names for uid in self.seen[key] for pod in self.pods.of(key[0], uid)
+            ):
+                self.queue.add(key)
+
+    async def _sweep(self) -> None:
+        """Look at everything again, for whatever no event told of (DESIGN 5.2)."""
+        for key in {*self.objects, *self.seen}:
+            self.queue.add(key)
 
     def _pod_changed(self, pod: PodView) -> None:
         key = (pod.namespace, pod.experiment)

@@ -1,8 +1,8 @@
-"""One look at one experiment: observe, decide, write the status once, act.
+"""One look at one experiment: observe, decide, journal, write the status once, act.
 
 Level-triggered: an event only says that it is time to look. A crash anywhere is repaired by the
-next look, because intents are in the status before anything happens, and everything else is
-observed again.
+next look, because intents are durable before anything happens, and everything else is observed
+again.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Displaced
-from tune_operator.experiment.gates import REFUSED_SECONDS, STORE_RETRY_SECONDS, Gates
+from tune_operator.experiment.gates import (
+    DISPLACED_SECONDS,
+    REFUSED_SECONDS,
+    STORE_RETRY_SECONDS,
+    Gates,
+)
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.outcomes import note
+from tune_operator.experiment.records import changes, specification
 from tune_operator.experiment.run import Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.experiment.storage import problem
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Conflict, NotFound
 from tune_operator.kube.executor import Executor
@@ -32,17 +40,17 @@ from tune_operator.lifecycle.actions import (
     ReleasePod,
     RemoveExperimentFinalizer,
 )
+from tune_operator.lifecycle.classify import Then
 from tune_operator.lifecycle.conditions import Findings, alarms, conditions, merge
 from tune_operator.lifecycle.decide import Decision, decide
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.runtime.clock import Clock
 from tune_operator.runtime.workqueue import WorkQueue
+from tune_operator.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
-
-DISPLACED_SECONDS = 15.0
-"""Pause before a run is opened again that somebody else has opened meanwhile."""
 
 
 @dataclass
@@ -83,7 +91,7 @@ class Reconciler:
             raise
         except Displaced as displaced:
             logger.warning("left the run: %s", displaced)
-            run.claim, run.claimed = None, False
+            self.gates.leave(run)
             self.queue.add(key, after=DISPLACED_SECONDS)
 
     async def close(self) -> None:
@@ -93,58 +101,129 @@ class Reconciler:
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
-        idle = deleting or run.durable.ended is not None
         accepted = self.gates.accept(run)
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
             return
-        if idle:
-            may_start = False
-            if run.durable.open_attempts:
-                await self.gates.open_store(run, accepted)
-        else:
-            may_start = await self.gates.try_pod(run, accepted)
-            if not may_start and not run.durable.trials:
+        ended = run.durable.ended is not None
+        fit = False
+        if not ended and not deleting:
+            fit = await self.gates.try_pod(run, accepted)
+            if not fit and not run.durable.trials:
                 await self._refuse(run)
                 return
             if not accepted.experiment.has_finalizer:
                 await self._act(run, [AddExperimentFinalizer(*run.key, run.uid)])
                 return
-            # A Pod refused later, after a change, must not stop what runs from being settled.
-            may_start = await self.gates.claim(run, accepted) and may_start
-            may_start = may_start and self.clock.monotonic() >= run.create_after
-        observation = await self.looker.look(run, accepted, self.clock.now(), may_start=may_start)
-        if run.store is not None and run.storage.ok is False:
-            await self.gates.lose_store(run, run.storage)
-        decision = decide(observation)
-        self._log(decision)
-        events = await self._write(run, observation, decision)
-        actions = [*self._creates(accepted, decision), *decision.actions, *events]
-        await self._act(run, actions)
-        self._look_again(run, decision)
-
-    async def _write(self, run: Run, observation: Observation, decision: Decision) -> list[Action]:
-        """The one status write, unless nothing changed or mere progress has to wait.
-
-        Returns the events of conditions that turned bad.
-        """
-        before = run.obj.get("status") or {}
-        findings = Findings(run.acceptance, run.storage, run.name_conflict, run.quota)
-        deleting = observation.experiment.deleted is not None
-        found = conditions(
-            decision.state, observation.total, findings, decision.verdicts, deleting=deleting
+        may_record = await self._may_record(run, accepted, ended=ended, deleting=deleting)
+        # A Pod refused later, after a change, must not stop what runs from being settled.
+        may_start = fit and may_record and self.clock.monotonic() >= run.create_after
+        observation = await self.looker.look(
+            run, accepted, self.clock.now(), may_record=may_record, may_start=may_start
         )
-        after = status.render(observation, decision.state, run.facts, found, before)
-        events: list[Action] = [*alarms(before.get("conditions") or [], after["conditions"])]
-        if after == before:
-            return events
+        if may_record or deleting or ended:
+            await self._decide(run, observation)
+        else:
+            await self._wait(run, observation)
+
+    async def _may_record(
+        self, run: Run, accepted: Accepted, *, ended: bool, deleting: bool
+    ) -> bool:
+        if ended:
+            return run.journal is not None and not run.journal.pending
+        if deleting and status.term(run.obj.get("status") or {}) == 0:
+            return False  # nobody ever opened it: there is nothing to settle
+        return await self.gates.hold(run, accepted)
+
+    async def _decide(self, run: Run, observation: Observation) -> None:
+        """Decide, journal, show, act: in this order, each only after the one before it landed."""
+        decision = decide(observation)
+        self._log(observation, decision)
+        self._ask_for_checkpoints(run, decision)
+        after = self._render(run, observation, decision)
         wait = run.progress_wait(self.clock.monotonic())
-        if not decision.urgent and not _conditions_differ(before, after) and wait > 0:
+        events: list[Action] = []
+        if self._can_wait(run, decision, after) and wait > 0:
             # Nothing the caller does next depends on progress that was not written.
             self.queue.add(run.key, after=wait)
-            return []
-        await self.writer.write(run, after)
-        return events
+        else:
+            if observation.may_record and not await self._record(run, observation, decision):
+                return
+            run.untold += decision.events
+            events = await self._show(run, after)
+        await self._act(run, [*self._creates(observation, decision), *decision.actions, *events])
+        await self._after_look(run, decision.look_again)
+
+    async def _record(self, run: Run, observation: Observation, decision: Decision) -> bool:
+        """Journal the decision. False when the store did not take it: then nothing happened."""
+        before, journal, store = observation.state, run.journal, run.store
+        records = changes(before, decision.state, decision.results)
+        if decision.state.generation != before.generation:
+            records = [specification(decision.state.generation, run.obj["spec"]), *records]
+        if not records or journal is None or store is None:
+            return not records
+        try:
+            await journal.commit(store, records)
+        except StoreError as error:
+            await self.gates.lose_store(run, problem(error).finding)
+            self.queue.add(run.key, after=STORE_RETRY_SECONDS)
+            return False
+        run.advance()
+        return True
+
+    def _render(self, run: Run, observation: Observation, decision: Decision) -> Mapping[str, Any]:
+        before = run.obj.get("status") or {}
+        experiment = observation.experiment
+        if run.journal is None and observation.state.ended is not None:
+            return {**before, "observedGeneration": experiment.generation}
+        found = conditions(
+            decision.state,
+            observation.total,
+            Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
+            decision.verdicts,
+            deleting=experiment.deleted is not None,
+            suspend=experiment.spec.suspend,
+        )
+        if run.journal is None:
+            return status.outline(observation, found, before)
+        return status.render(observation, decision.state, run.facts, found, before)
+
+    async def _show(self, run: Run, after: Mapping[str, Any]) -> list[Action]:
+        """The one status write, unless nothing changed. Returns the events that are due now."""
+        before = run.obj.get("status") or {}
+        if after != before:
+            await self.writer.write(run, after)
+        told, run.untold = run.untold, []
+        return [*told, *alarms(before.get("conditions") or [], after["conditions"])]
+
+    async def _wait(self, run: Run, observation: Observation) -> None:
+        """The store does not answer: nothing is decided, and what runs runs on."""
+        found = conditions(
+            observation.state,
+            observation.total,
+            Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
+            (),
+            deleting=False,
+            suspend=observation.experiment.spec.suspend,
+        )
+        events = await self._show(
+            run, status.outline(observation, found, run.obj.get("status") or {})
+        )
+        await self._act(run, events)
+        await self._after_look(run, None)
+
+    def _can_wait(self, run: Run, decision: Decision, after: Mapping[str, Any]) -> bool:
+        """Mere progress: it is journaled and shown about once a second."""
+        return not decision.urgent and not _conditions_differ(run.obj.get("status") or {}, after)
+
+    def _ask_for_checkpoints(self, run: Run, decision: Decision) -> None:
+        """Row 21: trainers whose node is about to go are asked to save, once for each sign."""
+        for trial, verdict in decision.verdicts:
+            key = (trial.name, trial.attempt)
+            if verdict.then is Then.CHECKPOINT:
+                run.wanted.setdefault(key, max(1, trial.iteration))
+            else:
+                run.wanted.pop(key, None)
 
     async def _act(self, run: Run, actions: Sequence[Action]) -> None:
         outcomes = await self.executor.run(run.obj, actions)
@@ -152,30 +231,30 @@ class Reconciler:
         if wait is not None:
             self.queue.add(run.key, after=wait)
 
-    def _creates(self, accepted: Accepted, decision: Decision) -> list[Action]:
+    def _creates(self, observation: Observation, decision: Decision) -> list[Action]:
         return [
-            CreatePod(
-                trial,
-                attempt,
-                pod.build(
-                    accepted.experiment,
-                    trial,
-                    attempt,
-                    accepted.searcher.config(int(trial)),
-                    self.session,
-                ),
-            )
-            for trial, attempt in decision.starts
+            self._create(observation, decision.state.trials[int(name)], attempt)
+            for name, attempt in decision.starts
         ]
 
-    def _look_again(self, run: Run, decision: Decision) -> None:
-        if decision.look_again is not None:
-            wait = (decision.look_again - self.clock.now()).total_seconds()
+    def _create(self, observation: Observation, trial: TrialState, attempt: int) -> CreatePod:
+        avoid = [avoided.node for avoided in trial.avoid if avoided.until > observation.now]
+        body = pod.build(
+            observation.experiment, trial.name, attempt, trial.config, self.session, avoid
+        )
+        return CreatePod(trial.name, attempt, body)
+
+    async def _after_look(self, run: Run, look_again: datetime | None) -> None:
+        if run.storage.ok is False and run.store is not None:
+            await self.gates.lose_store(run, run.storage)
+        if look_again is not None:
+            wait = (look_again - self.clock.now()).total_seconds()
             # Rows compare with "greater than": look just after the moment, not at it.
             self.queue.add(run.key, after=max(0.0, wait) + 0.1)
-        pause = run.create_after - self.clock.monotonic()
-        if pause > 0:
-            self.queue.add(run.key, after=pause)
+        now = self.clock.monotonic()
+        for moment in (run.create_after, run.open_after):
+            if moment > now:
+                self.queue.add(run.key, after=moment - now)
         if run.storage.ok is False and run.durable.ended is None:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
         if run.acceptance.ok is False:
@@ -254,20 +333,23 @@ class Reconciler:
         if run is not None and run.store is not None:
             await run.store.close()
 
-    def _log(self, decision: Decision) -> None:
+    def _log(self, observation: Observation, decision: Decision) -> None:
+        """Every decision with its row and its evidence."""
         if decision.gone:
             logger.info("nothing of the deleted experiment is left")
         for trial, verdict in decision.verdicts:
-            if verdict.row not in _QUIET_ROWS:
-                logger.info(
-                    "trial %s attempt %d: row %d %s %s %s",
-                    trial.name,
-                    trial.attempt,
-                    verdict.row,
-                    verdict.cls,
-                    verdict.reason,
-                    verdict.message,
-                )
+            if verdict.row in _QUIET_ROWS:
+                continue
+            logger.info(
+                "trial %s attempt %d: row %d %s %s %s [%s]",
+                trial.name,
+                trial.attempt,
+                verdict.row,
+                verdict.cls,
+                verdict.reason,
+                verdict.message,
+                observation.evidence(trial).describe(),
+            )
 
 
 _QUIET_ROWS = frozenset({4, 19, 20, 24})

@@ -25,8 +25,8 @@ from tune_operator.tuning.engine import Engine
 from tune_operator.tuning.errors import SearchSpaceError
 from tune_trainer.protocol import environment
 
-TRIALS_LIMIT = 200
-"""Trials the status can hold as the operator's memory; a journal will lift this."""
+TRIALS_LIMIT = 10_000
+"""Trials of one experiment that are held in memory; names have room for ten times as many."""
 
 
 class Refused(Exception):

@@ -10,22 +10,25 @@ import secrets
 from dataclasses import dataclass, replace
 
 from tune_operator.experiment.accepted import Accepted, Refused, accept, parse
-from tune_operator.experiment.claim import Claim, Owner, next_term, open_run
+from tune_operator.experiment.claim import Displaced, Owner
+from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.opening import Opening
 from tune_operator.experiment.run import Run
+from tune_operator.experiment.segments import JournalUnreadable
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import Observe, StorageProblem, connect, problem
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.kube.resources import PODS
-from tune_operator.lifecycle import pod
+from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.store.errors import StoreError
 from tune_operator.store.object_store import ObjectStore
-from tune_trainer.protocol.keys import trial_name
+from tune_trainer.protocol.keys import RunKeys, parse_segment_key, trial_name
 
-STATUS_LOST = (
-    "the store holds claims of this run, but the object's status is empty: restore the status from "
-    "a backup, or delete this TuneExperiment and create a new one; nothing was overwritten"
+JOURNAL_LOST = (
+    "the status shows trials, but the store has no journal of this run: restore the bucket from a "
+    "backup, or delete this TuneExperiment and create a new one; nothing was overwritten"
 )
 
 ODD_TEMPLATE = (
@@ -38,6 +41,9 @@ REFUSED_SECONDS = 30.0
 
 STORE_RETRY_SECONDS = 5.0
 """Pause before a store that could not be used is tried again, whatever wakes the experiment."""
+
+DISPLACED_SECONDS = 15.0
+"""Pause before a run is opened again that somebody else has opened meanwhile."""
 
 CLAIMED = "the store takes our writes and the run is ours"
 
@@ -121,47 +127,62 @@ class Gates:
             return False
         return True
 
-    async def claim(self, run: Run, accepted: Accepted) -> bool:
-        """Hold the run: our claim landed, the status shows our term, the store answers."""
+    async def hold(self, run: Run, accepted: Accepted) -> bool:
+        """Whether the run is ours and its journal takes records.
+
+        Raises Displaced when somebody else has opened it, and Conflict when the status changed.
+        """
+        if self.writer.clock.monotonic() < run.open_after:
+            return False
         if not await self.open_store(run, accepted) or run.store is None:
             return False
-        held = run.claimed and run.claim is not None and run.durable.term == run.claim.term
-        if held and run.storage.ok:
-            return True
         try:
-            if held:
-                await next_term(run.store, run.keys, run.durable.term)  # any answer will do
-            else:
+            if run.journal is None:
                 await self._open(run, run.store)
-        except StoreError as error:
-            await self.lose_store(run, problem(error).finding)
-            return False
-        except StorageProblem as found:
+            else:
+                await self._keep(run, run.journal, run.store)
+        except (StoreError, StorageProblem) as error:
+            found = error if isinstance(error, StorageProblem) else problem(error)
             await self.lose_store(run, found.finding)
             return False
         run.storage = Finding(ok=True, reason="Claimed", message=CLAIMED)
         return True
 
+    async def _keep(self, run: Run, journal: Journal, store: ObjectStore) -> None:
+        if status.term(run.obj.get("status") or {}) > journal.term:
+            raise Displaced(f"the status shows a term above {journal.term}")
+        if journal.pending:
+            await journal.flush(store)
+            run.advance()
+        elif not run.storage.ok:
+            await journal.check(store)
+
     async def _open(self, run: Run, store: ObjectStore) -> None:
-        term = await next_term(store, run.keys, run.durable.term)
-        if run.durable.term == 0 and term > 1:
-            # The status was our memory: going on without it would start the run again at attempt 1.
-            raise StorageProblem("StatusLost", STATUS_LOST)
-        # A term that was taken stays ours over retries until its claim landed.
-        mine = run.claim is not None and not run.claimed and run.durable.term == run.claim.term
-        if not mine or run.claim is None:
-            run.claim, run.claimed = Claim(term, secrets.token_hex(8)), False
+        shown = run.obj.get("status") or {}
+        if shown.get("trials") and not await _written(store, run.keys):
+            # Going on without the journal would start the run again at attempt 1.
+            raise StorageProblem("JournalLost", JOURNAL_LOST)
         owner = Owner(self.cluster, *run.key, run.uid)
+        run.opening = run.opening or Opening(run.keys, owner, lambda: secrets.token_hex(8))
 
         async def take(term: int) -> None:
-            if run.durable.term == term:
+            if status.term(run.obj.get("status") or {}) == term:
                 return
-            status = copy.deepcopy(dict(run.obj.get("status") or {}))
-            status.update({"runID": run.uid, "journal": {"term": term}})
-            await self.writer.write(run, status)
+            changed = copy.deepcopy(dict(run.obj.get("status") or {}))
+            changed.update({"runID": run.uid, "journal": {"term": term}})
+            await self.writer.write(run, changed)
 
-        await open_run(store, run.keys, owner, run.claim, take)
-        run.claimed = True
+        try:
+            run.journal = await run.opening.proceed(store, status.term(shown), take)
+        except JournalUnreadable as error:
+            raise StorageProblem("JournalUnreadable", error.message) from None
+        run.opening = None
+        run.advance()
+
+    def leave(self, run: Run) -> None:
+        """Somebody else has opened the run: stay away for a while."""
+        run.journal = run.opening = None
+        run.open_after = self.writer.clock.monotonic() + DISPLACED_SECONDS
 
     async def lose_store(self, run: Run, finding: Finding) -> None:
         """Forget the client, so that the next look reads the Secret again: keys get rotated."""
@@ -170,3 +191,9 @@ class Gates:
         store, run.store = run.store, None
         if store is not None:
             await store.close()
+
+
+async def _written(store: ObjectStore, keys: RunKeys) -> bool:
+    """Whether the run ever had a record. Raises StoreError."""
+    segments = map(parse_segment_key, await store.list(keys.journal()))
+    return any(segment is not None and segment.seq > 0 for segment in segments)

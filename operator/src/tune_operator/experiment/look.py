@@ -14,9 +14,16 @@ from tune_operator.experiment.storage import problem
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import NotFound
 from tune_operator.kube.informer import Informer
+from tune_operator.kube.nodes import Nodes
 from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle.evidence import ExitKnowledge, Unread
-from tune_operator.lifecycle.observation import Experiment, Observation, needs_store
+from tune_operator.lifecycle.node_view import NodeKnowledge
+from tune_operator.lifecycle.observation import (
+    Experiment,
+    Observation,
+    needs_node,
+    needs_store,
+)
 from tune_operator.lifecycle.pod import name_of
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import TrialState
@@ -25,6 +32,8 @@ from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_trainer.protocol.manifest import Manifest
+from tune_trainer.protocol.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -35,36 +44,63 @@ class Looker:
 
     kube: Kube
     pods: Informer[PodView]
+    nodes: Nodes
+    ready_since: datetime
 
     async def look(
-        self, run: Run, accepted: Accepted, now: datetime, *, may_start: bool
+        self, run: Run, accepted: Accepted, now: datetime, *, may_record: bool, may_start: bool
     ) -> Observation:
         """One consistent look. Raises KubeError when a live read fails."""
+        state = run.durable
         # What has no Pod yet matters only where one would be made: a quota may hold up hundreds.
         doubtful = [
             trial
-            for trial in run.durable.open_attempts
+            for trial in state.open_attempts
             if trial.pod_uid or may_start or accepted.experiment.deleted
         ]
         await asyncio.gather(*(self._confirm(accepted.experiment, trial) for trial in doubtful))
         observation = Observation(
             now=now,
             experiment=accepted.experiment,
-            state=run.durable,
+            state=state,
             pods=self.pods.of(run.key[0], run.uid),
             total=accepted.total,
             may_start=may_start,
+            may_record=may_record,
             progress=dict(run.progress),
+            heard=dict(run.heard),
+            ready_since=self.ready_since,
             choose_next=accepted.engine.choose_next,
+            config=accepted.searcher.config,
+            uri=run.uri,
         )
+        observation = replace(observation, nodes=await self._nodes(observation))
+        return await self._with_endings(run, observation) if may_record else observation
+
+    async def _nodes(self, observation: Observation) -> dict[str, NodeKnowledge]:
+        """What the watch knows of the nodes in use; live where a Pod is overdue."""
+        pods = map(observation.pod_of, observation.state.open_attempts)
+        used = {pod.node for pod in pods if pod is not None and pod.node}
+        known: dict[str, NodeKnowledge] = {
+            name: view for name in used if (view := self.nodes.known(name)) is not None
+        }
+        asked = needs_node(observation)
+        found = await asyncio.gather(*(self.nodes.look(name) for name in asked))
+        return {**known, **dict(zip(asked, found, strict=True))}
+
+    async def _with_endings(self, run: Run, observation: Observation) -> Observation:
         wanted = needs_store(observation)
         read = await asyncio.gather(*(self._ending(run, *key) for key in wanted))
-        for key in wanted:
-            run.silent_since.setdefault(key, now)
+        endings = dict(zip(wanted, read, strict=True))
+        for trial, attempt in wanted:
+            known = observation.state.trial(trial)
+            if known is not None and observation.evidence(known).over:
+                run.silent_since.setdefault((trial, attempt), observation.now)
         return replace(
             observation,
-            exits={key: ending for key, (ending, _) in zip(wanted, read, strict=True)},
-            committed={key[0]: committed for key, (_, committed) in zip(wanted, read, strict=True)},
+            exits={key: ending.exit for key, ending in endings.items()},
+            committed={key[0]: ending.committed for key, ending in endings.items()},
+            recovered={key: ending.results for key, ending in endings.items()},
             silent_since=dict(run.silent_since),
         )
 
@@ -91,21 +127,51 @@ class Looker:
         if labels.get(constants.LABEL_EXPERIMENT_UID) == experiment.uid:
             self.pods.observe(raw)
 
-    async def _ending(
-        self, run: Run, trial: str, attempt: int
-    ) -> tuple[ExitKnowledge, tuple[CheckpointRef, ...]]:
+    async def _ending(self, run: Run, trial: str, attempt: int) -> Ending:
         """Exit record, then the one LIST of its manifests. No answer is never taken for "none"."""
         if run.store is None:
-            return Unread.UNDECIDED, ()
+            return Ending()
         keys = run.keys.trial(trial)
         try:
             record = await read_exit_record(run.store, keys.exit_record(attempt))
             listed = await run.store.list(keys.manifests(attempt))
+            refs = tuple(ref for key in listed if (ref := parse_manifest_key(key)) is not None)
+            results = record_results(record)
+            if record is None and refs:
+                # It died without a word: what its reports did not bring rides in its last commit.
+                results = await read_results(run.store, keys.manifest(max(refs)))
         except store_errors.StoreError as error:
             run.storage = problem(error).finding
-            return Unread.UNDECIDED, ()
-        refs = (parse_manifest_key(key) for key in listed)
-        return record, tuple(ref for ref in refs if ref is not None)
+            return Ending()
+        return Ending(record, refs, results)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the store says of an attempt that ended."""
+
+    exit: ExitKnowledge = Unread.UNDECIDED
+    committed: tuple[CheckpointRef, ...] = ()
+    results: tuple[Result, ...] = ()
+
+
+def record_results(record: ExitRecord | None) -> tuple[Result, ...]:
+    """Results that the record carries, in their order."""
+    if record is None:
+        return ()
+    last = [record.last_result] if record.last_result is not None else []
+    by_seq = {result.seq: result for result in [*last, *record.results]}
+    return tuple(by_seq[seq] for seq in sorted(by_seq))
+
+
+async def read_results(store: ObjectStore, key: str) -> tuple[Result, ...]:
+    """Results that were not durable when this manifest was committed. Raises StoreError."""
+    try:
+        manifest = Manifest.from_bytes(await store.get(key))
+    except (store_errors.NotFound, ProtocolError) as error:
+        logger.warning("manifest %s: %s", key, error)
+        return ()
+    return tuple(sorted(manifest.results, key=lambda result: result.seq))
 
 
 async def read_exit_record(store: ObjectStore, key: str) -> ExitRecord | None:

@@ -53,7 +53,9 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
                 run.quota = f"a Pod was refused: {message}"
                 run.create_after = now + QUOTA_SECONDS
                 waits.append(QUOTA_SECONDS)  # nor when others leave us room
-            case Throttled(retry_after=seconds):
+            case Throttled(action=action, retry_after=seconds):
+                if isinstance(action, CreatePod):  # else every report would try one again
+                    run.create_after = now + seconds
                 waits.append(seconds)
             case Failed(action=CreatePod(), error=Forbidden() | Invalid() as error):
                 # It was fine when it was asked last: let the dry run say at once what is not now.

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tune_operator.experiment.look import record_results
 from tune_operator.experiment.run import Key, Run
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import KubeError, NotFound
@@ -18,7 +19,7 @@ from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle.objective import objective_of
 from tune_operator.lifecycle.observation import Progress
 from tune_operator.lifecycle.pod_view import PodView
-from tune_operator.lifecycle.trial_state import TrialState
+from tune_operator.lifecycle.trial_state import StopIntent, TrialState
 from tune_operator.obs.metrics import Metrics
 from tune_operator.reports.identity import PodIdentity
 from tune_operator.reports.sink import NotBound, NotReady, Outdated
@@ -30,6 +31,7 @@ from tune_trainer.protocol.messages import (
     CompleteRequest,
     CompleteResponse,
     Directive,
+    DirectiveKind,
     ResultsRequest,
     ResultsResponse,
     SessionRequest,
@@ -37,6 +39,9 @@ from tune_trainer.protocol.messages import (
     StorageInfo,
 )
 from tune_trainer.protocol.result import Result
+
+UNDURABLE_LIMIT = 1000
+"""Results of one attempt that may wait for the journal; beyond it the trainer keeps them."""
 
 BIND_SECONDS = 5.0
 """How long a session waits for its Pod to be bound before it is told to ask again."""
@@ -65,6 +70,7 @@ class Reports:
                     await changed.wait()
         except TimeoutError:
             raise NotBound("the attempt is not bound to this Pod yet: ask again") from None
+        self._heard(run, trial)
         return _session(run, trial)
 
     async def results(self, pod: PodIdentity, request: ResultsRequest) -> ResultsResponse:
@@ -78,9 +84,13 @@ class Reports:
         if request.after > known.seq:
             # Our predecessor took in those between, in memory only: we get them again first.
             fresh = []
+        # With the journal stuck the trainer keeps the rest, and sends it again.
+        fresh = fresh[: max(0, UNDURABLE_LIMIT - len(known.results))]
         news = _advance(run, known, fresh, request.checkpoints)
         self.metrics.results_received.inc(len(fresh))
-        directive = _decide(run, trial.name, fresh)
+        _judge(run, trial.name, fresh)
+        directive = _directive(run, trial, news)
+        self._heard(run, trial)
         if news != known:
             run.progress[trial.name] = news
             # Not sooner than it can be written: hundreds of trainers report many times a second.
@@ -105,12 +115,14 @@ class Reports:
         # It may have been settled while we wrote: what is said of it now would be its successor's.
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        last = request.exit.last_result
-        fresh = [last] if last is not None and last.seq > known.seq else []
+        fresh = [result for result in record_results(request.exit) if result.seq > known.seq]
         news = _advance(run, known, fresh, request.checkpoints)
         run.progress[trial.name] = replace(news, completed=True)
         self.wake(run.key, 0.0)
         return CompleteResponse()
+
+    def _heard(self, run: Run, trial: TrialState) -> None:
+        run.heard[trial.name, trial.attempt] = self.clock.now()
 
     async def _view(self, pod: PodIdentity) -> PodView:
         """The reporting Pod; what the cache lacks is asked for before anybody is sent away."""
@@ -129,7 +141,7 @@ class Reports:
 
     def _run(self, view: PodView) -> Run:
         run = self.runs.get(view.experiment_uid)
-        if run is None or not run.claimed or run.accepted is None:
+        if run is None or run.journal is None or run.accepted is None:
             raise NotReady("the experiment is not open here yet: ask again")
         if run.key[0] != view.namespace:  # anybody may write that label on a Pod of his own
             raise Outdated("this Pod is no attempt of a trial")
@@ -150,11 +162,20 @@ class Reports:
         return trial
 
 
-def _decide(run: Run, trial: str, results: Sequence[Result]) -> Directive:
-    """What the scheduler makes of the results, in their order."""
+def _judge(run: Run, trial: str, results: Sequence[Result]) -> None:
+    """Let the scheduler know of the results, in their order."""
     if run.accepted is not None:
         for result in results:
             run.accepted.engine.on_result(trial, result.metrics)
+
+
+def _directive(run: Run, trial: TrialState, news: Progress) -> Directive:
+    """What the trainer is asked for. A stop is journaled before it is answered."""
+    if trial.stop_intent is StopIntent.STOP:
+        return Directive(DirectiveKind.STOP, f"{trial.attempt}-stop")
+    at = run.wanted.get((trial.name, trial.attempt))
+    if at is not None and (news.checkpoint is None or news.checkpoint.iteration < at):
+        return Directive(DirectiveKind.CHECKPOINT, f"{trial.attempt}-{at}")
     return CONTINUE
 
 
@@ -178,6 +199,7 @@ def _advance(
         seq=last.seq,
         iteration=last.iteration or known.iteration,
         objective=known.objective if value is None else value,
+        results=(*known.results, *fresh),
     )
 
 
@@ -192,7 +214,7 @@ def _session(run: Run, trial: TrialState) -> SessionResponse:
         run_id=run.uid,
         trial=trial.name,
         attempt=trial.attempt,
-        config=run.accepted.searcher.config(trial.index),
+        config=trial.config,
         metric=spec.objective.metric,
         mode=spec.objective.mode,
         criteria={key: float(bound) for key, bound in spec.stop.criteria.items()},

@@ -1,6 +1,6 @@
 """What this process remembers of an experiment between two looks.
 
-Nothing here is needed after a crash: the durable state is in the status, and everything else is
+Nothing here is needed after a crash: the durable state is in the journal, and everything else is
 observed again.
 """
 
@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from tune_operator.experiment.accepted import Accepted
-from tune_operator.experiment.claim import Claim
+from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.opening import Opening
 from tune_operator.lifecycle import status
+from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.observation import AttemptKey, Progress
 from tune_operator.lifecycle.status import RunFacts
@@ -32,41 +34,58 @@ PROGRESS_SECONDS = 1.0
 
 @dataclass
 class Run:
-    """One experiment. ``claimed`` is set once the claim of this process landed."""
+    """One experiment. It is held, and its state known for certain, while ``journal`` is open.
+
+    ``wanted`` are attempts asked for a checkpoint, with the iteration they were at; ``heard`` is
+    when an attempt last reported; ``untold`` are events to be told once the status was written.
+    """
 
     key: Key
     uid: str
     obj: Mapping[str, Any]
-    durable: RunState = field(default_factory=RunState)
     accepted: Accepted | None = None
     acceptance: Finding = field(default_factory=Finding)
     asked: float = float("-inf")
     storage: Finding = field(default_factory=Finding)
     store_after: float = float("-inf")
     store: ObjectStore | None = None
-    claim: Claim | None = None
-    claimed: bool = False
+    opening: Opening | None = None
+    open_after: float = float("-inf")
+    journal: Journal | None = None
     progress: dict[str, Progress] = field(default_factory=dict)
+    wanted: dict[AttemptKey, int] = field(default_factory=dict)
+    heard: dict[AttemptKey, datetime] = field(default_factory=dict)
     silent_since: dict[AttemptKey, datetime] = field(default_factory=dict)
+    untold: list[EmitEvent] = field(default_factory=list)
     name_conflict: str = ""
     quota: str = ""
     create_after: float = 0.0
     written: float = float("-inf")
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def durable(self) -> RunState:
+        """The state as journaled; as far as the status tells while the journal is not open."""
+        if self.journal is not None:
+            return self.journal.state
+        return status.read(self.obj.get("status") or {})
+
     def refresh(self, obj: Mapping[str, Any]) -> None:
-        """Take in a newer version of the object; its status is the durable state."""
+        """Take in a newer version of the object."""
         self.obj = obj
-        self.durable = status.read(obj.get("status") or {})
-        for name in list(self.progress):
-            trial = self.durable.trial(name)
-            if trial is None or not trial.open or trial.attempt != self.progress[name].attempt:
-                del self.progress[name]
-        self.silent_since = {
-            (name, attempt): since
-            for (name, attempt), since in self.silent_since.items()
-            if (trial := self.durable.trial(name)) and trial.open and trial.attempt == attempt
+
+    def advance(self) -> None:
+        """The journal moved on: forget what was about attempts that are over, wake who waits."""
+        state = self.durable
+        current = {(trial.name, trial.attempt): trial for trial in state.open_attempts}
+        self.progress = {
+            name: news.journaled(current[name, news.attempt].seq)
+            for name, news in self.progress.items()
+            if (name, news.attempt) in current
         }
+        self.wanted = {key: at for key, at in self.wanted.items() if key in current}
+        self.heard = {key: at for key, at in self.heard.items() if key in current}
+        self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
 
@@ -86,10 +105,12 @@ class Run:
         return Location.parse(self.obj["spec"]["storage"]["uri"])
 
     @property
-    def facts(self) -> RunFacts | None:
-        """What the status shows beside the state, once accepted."""
-        if self.accepted is None:
-            return None
-        keys, bucket = self.keys, self.location.bucket
-        uri = f"s3://{bucket}/{keys.root}"
-        return RunFacts(uri, bucket, keys, self.accepted.searcher.config)
+    def uri(self) -> str:
+        """Where the run lies."""
+        return f"s3://{self.location.bucket}/{self.keys.root}"
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the status shows beside the state."""
+        term = self.journal.term if self.journal else status.term(self.obj.get("status") or {})
+        return RunFacts(self.uid, term, self.uri, self.location.bucket, self.keys)

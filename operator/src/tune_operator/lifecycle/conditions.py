@@ -79,6 +79,7 @@ def conditions(
     verdicts: Iterable[tuple[TrialState, Verdict]],
     *,
     deleting: bool,
+    suspend: bool = False,
 ) -> list[Condition]:
     """All conditions that have something to say, in a stable order."""
     ended = state.ended is not None
@@ -87,9 +88,10 @@ def conditions(
         _finding("Accepted", findings.accepted),
         _finding("StorageAvailable", findings.storage),
         _ready(findings, ended=ended),
-        _progressing(state, total, findings, deleting=deleting),
+        _progressing(state, total, findings, deleting=deleting, suspend=suspend),
+        _suspended(state, suspend=suspend, deleting=deleting),
         _stalled(state, verdicts),
-        _deleting(deleting=deleting),
+        _stopping(state, deleting=deleting),
         _problem("NameConflict", "ForeignPod", findings.name_conflict),
         _problem("QuotaExceeded", "QuotaExceeded", findings.quota),
     ]
@@ -151,11 +153,17 @@ def _ready(findings: Findings, *, ended: bool) -> Condition | None:
     return None
 
 
-def _progressing(state: RunState, total: int, findings: Findings, *, deleting: bool) -> Condition:
+def _progressing(
+    state: RunState, total: int, findings: Findings, *, deleting: bool, suspend: bool
+) -> Condition:
     if state.ended is not None:
         return no("Progressing", "Ended", "all trials are done")
     if deleting:
         return no("Progressing", "Deleted", "no new trial starts")
+    if state.stopped:
+        return no("Progressing", state.stopped, "no new trial starts")
+    if suspend:
+        return no("Progressing", "Suspended", "no trial starts until spec.suspend is false")
     if findings.accepted.ok is False or findings.storage.ok is False:
         return no("Progressing", "Blocked", "see Accepted and StorageAvailable")
     done = sum(trial.finished for trial in state.trials)
@@ -165,7 +173,7 @@ def _progressing(state: RunState, total: int, findings: Findings, *, deleting: b
 
 def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) -> Condition | None:
     """A trainer that cannot start, or trials that end again and again without any progress."""
-    if state.ended is not None:
+    if state.ended is not None or state.stopped:
         return None
     for trial, verdict in verdicts:
         if verdict.row == 20 and verdict.reason not in (START_TIMEOUT, *NORMAL_WAITING):
@@ -182,10 +190,23 @@ def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) ->
     return no("Stalled", "Moving", "no trial is held up")
 
 
-def _deleting(*, deleting: bool) -> Condition | None:
-    if not deleting:
-        return None
-    return yes("Stopping", "Deleted", "running trials save a checkpoint and end")
+def _suspended(state: RunState, *, suspend: bool, deleting: bool) -> Condition:
+    if not suspend:
+        return no("Suspended", "NotSuspended", "spec.suspend is false")
+    if state.ended is not None or deleting or state.stopped:
+        return no("Suspended", "Ending", "what ends or has ended is not suspended")
+    if state.open_attempts:
+        return no("Suspended", "Suspending", "running trials save a checkpoint and end")
+    return yes("Suspended", "Suspended", "no trial runs; spec.suspend: false goes on from here")
+
+
+def _stopping(state: RunState, *, deleting: bool) -> Condition | None:
+    if deleting:
+        return yes("Stopping", "Deleted", "running trials save a checkpoint and end")
+    if state.stopped and state.ended is None:
+        text = f"{state.stopped_message}; running trials end after their current iteration"
+        return yes("Stopping", state.stopped, text)
+    return None
 
 
 def _problem(kind: str, reason: str, message: str) -> Condition | None:
@@ -198,6 +219,8 @@ def _terminal(state: RunState, total: int) -> list[Condition]:
     errored = [trial for trial in state.trials if trial.phase is Phase.ERRORED]
     example = f"; {errored[-1].name}: {_why(errored[-1])}" if errored else ""
     text = f"{total - len(errored)} of {total} trials terminated, {len(errored)} errored{example}"
+    if state.stopped:
+        return [yes("Failed", state.stopped, f"{state.stopped_message}; {text}")]
     if len(errored) == total:
         return [yes("Failed", "AllTrialsErrored", text)]
     reason = "TrialsErrored" if errored else "AllTrialsTerminated"
@@ -211,7 +234,6 @@ def _why(trial: TrialState) -> str:
 
 
 def _said(why: Interruption) -> str:
-    """The message as a restarted operator would read it, so that the condition stays the same."""
     return why.message[:TRIAL_MESSAGE_LIMIT]
 
 

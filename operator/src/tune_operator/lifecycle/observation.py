@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from tune_operator.api import constants
 from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle.evidence import Evidence, ExitKnowledge, Unread
+from tune_operator.lifecycle.node_view import NodeKnowledge, NodeUnread
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.result import Result
 
 AttemptKey = tuple[str, int]
 """(trial name, attempt)."""
@@ -56,7 +59,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a bound attempt reported since the last status write; ``objective`` may be NaN."""
+    """What a bound attempt reported; ``results`` are those that are not journaled yet.
+
+    ``objective`` may be NaN.
+    """
 
     attempt: int
     seq: int = 0
@@ -64,6 +70,13 @@ class Progress:
     objective: float | None = None
     checkpoint: CheckpointRef | None = None
     completed: bool = False
+    results: tuple[Result, ...] = ()
+
+    def journaled(self, seq: int) -> Progress:
+        """Without the results up to this sequence, which need not be kept any longer."""
+        if not self.results or self.results[0].seq > seq:
+            return self
+        return replace(self, results=tuple(r for r in self.results if r.seq > seq))
 
 
 def in_order(names: Collection[str]) -> str | None:
@@ -71,14 +84,23 @@ def in_order(names: Collection[str]) -> str | None:
     return min(names, default=None)
 
 
+def no_config(_: int) -> Mapping[str, Any]:
+    """Where no trial is created."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Observation:
-    """``may_start``: accepted, finalizer observed, run held, store answering.
+    """``may_record``: the run is held and its journal takes records. ``may_start``: accepted and
+    the finalizer was observed as well.
 
-    ``choose_next`` is the scheduler's say in which of the trials that could start does.
+    ``choose_next`` is the scheduler's say in which of the trials that could start does, ``config``
+    the configuration of a new trial by index, ``uri`` where the run lies.
 
-    ``exits`` and ``committed`` hold what was read for the attempts `needs_store` named;
-    ``silent_since`` says since when a trainer is known to be terminal.
+    ``exits``, ``committed`` and ``recovered`` (results that no report brought) hold what was read
+    for the attempts `needs_store` named; ``nodes`` what is known of nodes by name.
+    ``silent_since`` says since when a trainer is known to be terminal, ``heard`` when an attempt
+    last reported, ``ready_since`` since when anybody could.
     """
 
     now: datetime
@@ -87,11 +109,18 @@ class Observation:
     pods: tuple[PodView, ...]
     total: int
     may_start: bool
+    may_record: bool = True
     progress: Mapping[str, Progress] = field(default_factory=dict)
     exits: Mapping[AttemptKey, ExitKnowledge] = field(default_factory=dict)
     committed: Mapping[str, tuple[CheckpointRef, ...]] = field(default_factory=dict)
+    recovered: Mapping[AttemptKey, tuple[Result, ...]] = field(default_factory=dict)
+    nodes: Mapping[str, NodeKnowledge] = field(default_factory=dict)
     silent_since: Mapping[AttemptKey, datetime] = field(default_factory=dict)
+    heard: Mapping[AttemptKey, datetime] = field(default_factory=dict)
+    ready_since: datetime | None = None
     choose_next: Callable[[Collection[str]], str | None] = in_order
+    config: Callable[[int], Mapping[str, Any]] = no_config
+    uri: str = ""
 
     def pod_of(self, trial: TrialState) -> PodView | None:
         """The Pod of the trial's current attempt: the bound one, or the only one if none is.
@@ -102,6 +131,10 @@ class Observation:
             return self._by_uid.get(trial.pod_uid)
         return self._by_attempt.get((trial.name, trial.attempt))
 
+    def pods_of(self, name: str) -> list[PodView]:
+        """All Pods that carry the trial's name."""
+        return self._by_trial.get(name, [])
+
     @cached_property
     def _by_uid(self) -> dict[str, PodView]:
         return {pod.uid: pod for pod in self.pods}
@@ -111,34 +144,62 @@ class Observation:
         # Of several the first: they come in no order, and any will do.
         return {(pod.trial, pod.attempt): pod for pod in reversed(self.pods)}
 
+    @cached_property
+    def _by_trial(self) -> dict[str, list[PodView]]:
+        found: dict[str, list[PodView]] = {}
+        for pod in self.pods:
+            found.setdefault(pod.trial, []).append(pod)
+        return found
+
     def evidence(self, trial: TrialState) -> Evidence:
         """The input of the decision table for the trial's open attempt."""
         key = (trial.name, trial.attempt)
         committed = any(ref.attempt == trial.attempt for ref in self.committed.get(trial.name, ()))
+        pod = self.pod_of(trial)
+        heard = [at for at in (self.heard.get(key), self.ready_since) if at is not None]
         return Evidence(
             now=self.now,
             bound_uid=trial.pod_uid,
             stop_intent=trial.stop_intent,
-            pod=self.pod_of(trial),
+            pod=pod,
             exit=self.exits.get(key, Unread.NOT_ASKED),
-            start_timeout=timedelta(seconds=self.experiment.spec.failure.start_timeout_seconds),
+            failure=self.experiment.spec.failure,
             # A commit in this very attempt breaks the row of endings without one.
             streak=0 if committed else trial.streak,
             silent_since=self.silent_since.get(key),
+            node=self.nodes.get(pod.node, NodeUnread.NOT_ASKED) if pod else NodeUnread.NOT_ASKED,
+            heard=max(heard, default=None),
         )
+
+    def wants_ending(self, trial: TrialState) -> bool:
+        """Whether exit record and manifests must be read before a row is chosen for the attempt:
+        the trainer is terminal or should be long ago, the Pod is gone, ``/complete`` came, or the
+        experiment goes without it (DESIGN 5.2, step 5).
+        """
+        progress = self.progress.get(trial.name)
+        if progress and progress.completed and progress.attempt == trial.attempt:
+            return True
+        deleted = self.experiment.deleted
+        late = deleted is not None and self.now >= deleted + self.experiment.stop_bound
+        evidence = self.evidence(trial)
+        return late or evidence.over or evidence.overdue
 
 
 def needs_store(observation: Observation) -> tuple[AttemptKey, ...]:
-    """Open attempts whose exit record and manifests must be read before a row is chosen:
-    the trainer is terminal, the Pod is gone, or ``/complete`` came (DESIGN 5.2, step 5).
-    """
-    wanted = []
+    """Open attempts whose ending must be read from the store."""
+    open_attempts = observation.state.open_attempts
+    wanted = [trial for trial in open_attempts if observation.wants_ending(trial)]
+    return tuple((trial.name, trial.attempt) for trial in wanted)
+
+
+def needs_node(observation: Observation) -> tuple[str, ...]:
+    """Nodes that must be read live, because a Pod of theirs should have ended long ago (row 6)."""
+    overdue = set()
     for trial in observation.state.open_attempts:
-        progress = observation.progress.get(trial.name)
-        announced = bool(progress and progress.completed and progress.attempt == trial.attempt)
-        if announced or observation.evidence(trial).over:
-            wanted.append((trial.name, trial.attempt))
-    return tuple(wanted)
+        pod = observation.pod_of(trial)
+        if pod is not None and pod.node and observation.evidence(trial).overdue:
+            overdue.add(pod.node)
+    return tuple(sorted(overdue))
 
 
 def pod_name(experiment: str, digest: str, trial: str, attempt: int) -> str:

@@ -1,81 +1,102 @@
-"""The status subresource: rendered from the durable state, and read back after a restart."""
+"""The status subresource: the durable state, rendered for people and tools."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_operator.lifecycle import instants, trial_rows
+from tune_operator.lifecycle import instants, listing, trial_rows
 from tune_operator.lifecycle.conditions import Condition, merge
 from tune_operator.lifecycle.objective import rank
 from tune_operator.lifecycle.observation import Observation
-from tune_operator.lifecycle.trial_state import Phase, RunState
-from tune_trainer.protocol.keys import RunKeys
-
-PARAMS_LIMIT = 4 * 1024
-"""Bytes of one trial's parameters that are shown."""
-
-TRIALS_LIMIT = 110 * 1024
-"""Bytes of ``status.trials``; beyond it rows lose what is only there for people to read."""
+from tune_operator.lifecycle.trial_state import Phase, RunState, TrialState
+from tune_trainer.protocol.keys import RunKeys, trial_name
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What rendering needs beside the state. ``config`` gives a trial's configuration by index."""
+    """What rendering needs beside the state: where the run lies, and who owns it."""
 
+    run_id: str
+    term: int
     uri: str
     bucket: str
     keys: RunKeys
-    config: Callable[[int], Mapping[str, Any]]
 
 
 def read(status: Mapping[str, Any]) -> RunState:
-    """The durable state in a status; an empty status is an empty state."""
-    live = status.get("live") or {}
+    """What the status alone tells, for an operator that cannot open the journal.
+
+    All open attempts are there, and the rows that people see; of other trials only the place.
+    """
+    live = dict(status.get("live") or {})
+    rows = {entry["name"]: entry for entry in status.get("trials") or []}
+    known = {
+        name: trial_rows.read(rows.get(name, {"name": name}), live.get(name))
+        for name in {*rows, *live}
+    }
+    size = 1 + max((trial.index for trial in known.values()), default=-1)
+    names = map(trial_name, range(size))
     return RunState(
-        run_id=status.get("runID", ""),
-        term=(status.get("journal") or {}).get("term", 0),
-        trials=tuple(
-            trial_rows.read(entry, live.get(entry["name"])) for entry in status.get("trials") or []
-        ),
+        trials=tuple(known.get(name) or TrialState(name) for name in names),
         lost_iterations=status.get("lostIterations", 0),
         started=instants.parse(status.get("startTime")),
         ended=instants.parse(status.get("completionTime")),
     )
 
 
+def term(status: Mapping[str, Any]) -> int:
+    """The newest term anybody took for the run; 0 if nobody did."""
+    return int((status.get("journal") or {}).get("term", 0))
+
+
 def render(
     observation: Observation,
     state: RunState,
-    facts: RunFacts | None,
+    facts: RunFacts,
     current: Iterable[Condition],
     previous: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole status. ``facts`` is None as long as the specification was not accepted."""
+    """The whole status."""
     experiment = observation.experiment
-    status: dict[str, Any] = {
+    return {
         "observedGeneration": experiment.generation,
         "conditions": merge(
             previous.get("conditions") or [], list(current), experiment.generation, observation.now
         ),
-        "state": _word(state, deleting=experiment.deleted is not None, accepted=facts is not None),
+        "state": word(
+            state, deleting=experiment.deleted is not None, suspend=experiment.spec.suspend
+        ),
+        **_times(state),
+        "runID": facts.run_id,
+        "journal": {"term": facts.term},
+        "storage": {"uri": facts.uri},
+        **_sums(state, state.size(observation.total)),
+        **listing.listed(state.trials, _best(state, experiment.spec.objective.mode)),
+        **_shown_best(state, facts, experiment.spec.objective.mode),
+        "live": {trial.name: trial_rows.live(trial) for trial in state.open_attempts},
     }
-    status.update(_times(state))
-    if state.run_id:
-        status["runID"] = state.run_id
-    if state.term:
-        status["journal"] = {"term": state.term}
-    if facts is not None:
-        mode = experiment.spec.objective.mode
-        status["storage"] = {"uri": facts.uri}
-        status.update(_sums(state, state.size(observation.total)))
-        status["trials"] = _rows(state, facts)
-        status.update(_best(state, facts, mode))
-    status["live"] = {trial.name: trial_rows.live(trial) for trial in state.open_attempts}
-    return status
+
+
+def outline(
+    observation: Observation, current: Iterable[Condition], previous: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The status while the journal cannot be opened: what was shown stays, conditions move on."""
+    experiment = observation.experiment
+    return {
+        **previous,
+        "observedGeneration": experiment.generation,
+        "conditions": merge(
+            previous.get("conditions") or [], list(current), experiment.generation, observation.now
+        ),
+        "state": word(
+            observation.state,
+            deleting=experiment.deleted is not None,
+            suspend=experiment.spec.suspend,
+        ),
+    }
 
 
 def _times(state: RunState) -> dict[str, Any]:
@@ -86,14 +107,15 @@ def _times(state: RunState) -> dict[str, Any]:
     return {key: value for key, value in times.items() if value}
 
 
-def _word(state: RunState, *, deleting: bool, accepted: bool) -> str:
+def word(state: RunState, *, deleting: bool, suspend: bool) -> str:
+    """The state in one word."""
     if state.ended is not None:
         errored = all(trial.phase is Phase.ERRORED for trial in state.trials)
-        return "Failed" if errored else "Complete"
-    if deleting:
+        return "Failed" if errored or state.stopped else "Complete"
+    if deleting or state.stopped:
         return "Stopping"
-    if not accepted:
-        return "Rejected"
+    if suspend:
+        return "Suspending" if state.open_attempts else "Suspended"
     return "Running" if state.trials else "Pending"
 
 
@@ -112,41 +134,26 @@ def _sums(state: RunState, total: int) -> dict[str, Any]:
         "done": f"{done}/{total}",
         "failures": sum(trial.failures for trial in state.trials),
         "disruptions": sum(trial.disruptions for trial in state.trials),
+        "infrastructure": sum(trial.infrastructure for trial in state.trials),
         "lostIterations": state.lost_iterations,
     }
 
 
-def _rows(state: RunState, facts: RunFacts) -> list[dict[str, Any]]:
-    rows = [{**trial_rows.row(t), **_shown(facts.config(t.index), "params")} for t in state.trials]
-    # The dearest and least needed first, and of that what finished trials say.
-    order = sorted(zip(state.trials, rows, strict=True), key=lambda pair: not pair[0].finished)
-    size = sum(_bytes(row) + 1 for row in rows)
-    for shorten in (_without_params, trial_rows.without_message, trial_rows.without_place):
-        for _, row in order:
-            if size <= TRIALS_LIMIT:
-                return rows
-            before = _bytes(row)
-            shorten(row)
-            size -= before - _bytes(row)
-    return rows
-
-
-def _without_params(row: dict[str, Any]) -> None:
-    if row.pop("params", None) is not None:
-        row["truncated"] = True
-
-
-def _best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
+def _best(state: RunState, mode: str) -> TrialState | None:
+    """max() keeps the first of equals: the earliest trial wins a tie."""
     candidates = [trial for trial in state.trials if rank(trial.objective, mode)[0]]
-    if not candidates:
+    return max(candidates, key=lambda trial: rank(trial.objective, mode), default=None)
+
+
+def _shown_best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
+    best = _best(state, mode)
+    if best is None:
         return {}
-    # max() keeps the first of equals: the earliest trial wins a tie.
-    best = max(candidates, key=lambda trial: rank(trial.objective, mode))
     entry: dict[str, Any] = {
         "trial": best.name,
         "objectiveValue": best.objective,
         "iteration": trial_rows.whole(best.iteration),
-        **_shown(facts.config(best.index), "config"),
+        **listing.shown(best.config, "config"),
     }
     if best.checkpoint:
         key = facts.keys.trial(best.name).manifest(best.checkpoint.ref)
@@ -155,13 +162,3 @@ def _best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
             **trial_rows.checkpoint_fields(best.checkpoint),
         }
     return {"best": entry}
-
-
-def _shown(params: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if _bytes(params) > PARAMS_LIMIT:
-        return {"truncated": True}
-    return {name: dict(params)} if params else {}
-
-
-def _bytes(value: Any) -> int:
-    return len(json.dumps(value, separators=(",", ":")).encode())

@@ -1,7 +1,7 @@
 """Trials as rows of ``status.trials`` and entries of ``status.live``, and back again.
 
-Until there is a journal these rows are the memory of the operator: what is read here after a
-crash is all that is known. Absent keys mean the default, so that rows stay short.
+People read the rows; the journal is the memory. What is read back serves an operator that cannot
+open the journal. Absent keys mean the default, so that rows stay short.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REASON_LIMIT = 64
 
 _LARGEST = 2**53
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_COUNTERS = ("attempt", "iteration", "failures", "disruptions", "infrastructure", "streak", "seq")
+_COUNTERS = ("attempt", "iteration", "failures", "disruptions", "infrastructure")
 
 
 def row(trial: TrialState) -> dict[str, Any]:
@@ -41,7 +41,6 @@ def row(trial: TrialState) -> dict[str, Any]:
     entry.update(number("objectiveValue", trial.objective))
     entry["startTime"] = instants.render(trial.started)
     entry["completionTime"] = instants.render(trial.ended)
-    entry["plan"] = [str(ref) for ref in trial.plan]
     if trial.checkpoint:
         entry["checkpoint"] = checkpoint_fields(trial.checkpoint)
     if trial.interruption:
@@ -82,13 +81,10 @@ def read(entry: Mapping[str, Any], live_entry: str | None) -> TrialState:
         node=entry.get("node", ""),
         iteration=entry.get("iteration", 0),
         objective=read_number(entry, "objectiveValue"),
-        seq=entry.get("seq", 0),
         checkpoint=_read_checkpoint(checkpoint) if checkpoint else None,
-        plan=tuple(CheckpointRef.parse(text) for text in entry.get("plan", [])),
         failures=entry.get("failures", 0),
         disruptions=entry.get("disruptions", 0),
         infrastructure=entry.get("infrastructure", 0),
-        streak=entry.get("streak", 0),
         interruption=_read_interruption(interruption) if interruption else None,
         started=instants.parse(entry.get("startTime")),
         ended=instants.parse(entry.get("completionTime")),

@@ -122,8 +122,6 @@ class RunState:
     being ended, if it is. ``released``: every attempt is settled or fenced and its owner let go.
     """
 
-    run_id: str = ""
-    term: int = 0
     trials: tuple[TrialState, ...] = ()
     lost_iterations: int = 0
     started: datetime | None = None
