@@ -1,6 +1,7 @@
 """Stop and Checkpoint, and operators that restart, against the whole trainer as a process."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -144,6 +145,17 @@ def test_operators_that_restart_lose_no_result(
     assert code == 0, stderr
     assert sorted(operator.journal) == [1, 2, 3, 4, 5, 6]
     assert [result.seq for result in record(s3).results] == [7, 8, 9, 10]
+
+
+def test_an_end_with_more_results_than_a_request_holds_leaves_them_in_the_store(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer
+) -> None:
+    operator.session = session_response(s3.endpoint, criteria={"training_iteration": 1000.0})
+    code, stderr = trainer.run("counting:Tick")
+    assert code == 0, stderr
+    end = record(s3)
+    assert [result.seq for result in end.results] == list(range(1, 1001))
+    assert operator.completed == [replace(end, results=(), last_result=None)]
 
 
 def takes_all_until(operator: OperatorServer, seq: int) -> None:

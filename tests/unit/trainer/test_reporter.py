@@ -12,6 +12,7 @@ from tests.unit.trainer.operator_server import OperatorServer, error
 from tune_trainer.errors import Fenced
 from tune_trainer.limits import Limits
 from tune_trainer.operator_client import OperatorClient
+from tune_trainer.protocol import fields
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
     CONTINUE,
@@ -19,6 +20,7 @@ from tune_trainer.protocol.messages import (
     Directive,
     DirectiveKind,
     ResultsRequest,
+    ResultsResponse,
 )
 from tune_trainer.reporter import Reporter
 from tune_trainer.spool import Spool
@@ -135,6 +137,24 @@ def test_a_silent_operator_holds_up_one_step_only(
     silent = False
     operator.wait_until(lambda: operator.received == 20)
     assert sorted(operator.results) == list(range(1, 21))
+
+
+def test_an_operator_that_takes_nothing_holds_up_no_step_and_is_not_pressed(
+    operator: OperatorServer, reporters: Reporters, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = Answer(200, fields.dump(ResultsResponse(0, 0).to_json()))
+    operator.script = lambda request: stuck
+    reporter = reporters.make(Limits(answer=60.0, quick_step=0.01))
+    for value in range(3):
+        reporter.add({"value": value})
+        reporter.answer(SLOW)
+    operator.wait_until(lambda: len(operator.requests) > 1)
+    operator.script = None
+    operator.wait_until(lambda: sorted(operator.results) == [1, 2, 3])
+    assert "the operator takes none of them now; trying again in" in caplog.text
+    reporter.add({"value": 3})
+    reporter.answer(SLOW)
+    assert operator.received == 4
 
 
 def test_a_restarted_operator_is_told_again(operator: OperatorServer, reporters: Reporters) -> None:

@@ -29,9 +29,10 @@ class Operator:
     def received(self) -> int:
         return self.memory[-1] if self.memory else 0
 
-    def take(self, request: ResultsRequest) -> ResultsResponse:
+    def take(self, request: ResultsRequest, at_most: int = 100) -> ResultsResponse:
         if request.after <= self.received:
-            self.memory += [r.seq for r in request.results if r.seq > self.received]
+            fresh = [result.seq for result in request.results if result.seq > self.received]
+            self.memory += fresh[:at_most]
         return ResultsResponse(self.received, self.durable)
 
     def commit(self) -> None:
@@ -61,6 +62,11 @@ class Crashes(RuleBasedStateMachine):
     @rule()
     def report_to_the_frozen(self) -> None:
         self.exchange(self.frozen)
+
+    @rule(at_most=st.integers(0, 1))
+    def report_to_the_full(self, at_most: int) -> None:
+        answer = self.operator.take(self.request(), at_most)
+        self.spool.answered(answer.received, answer.durable)
 
     @rule()
     def lose_an_answer(self) -> None:

@@ -94,7 +94,8 @@ class Ending:
         record = self._written[1]
         request = CompleteRequest(self._attempt.number, record, checkpoints).to_json()
         if len(fields.dump(request)) > self._limits.request_bytes:
-            record = dataclasses.replace(record, results=())  # they are in the store
+            # They are in the store. The last one goes with them: told alone, it would leave a gap.
+            record = dataclasses.replace(record, results=(), last_result=None)
             request = CompleteRequest(self._attempt.number, record, checkpoints).to_json()
         waited = 0.0
         for delay in delays(first=0.2, longest=5.0):

@@ -74,7 +74,8 @@ class Reporter:
     def answer(self, step_seconds: float) -> Directive:
         """What the operator says to the newest result, or what it said last; raises Fenced.
 
-        Quick steps do not wait, and nobody waits again for an operator that left one unanswered.
+        Quick steps do not wait, and nobody waits again for an operator that left one unanswered or
+        did not take it.
         """
         with self._changed:
             seq = self._spool.seq
@@ -82,9 +83,11 @@ class Reporter:
             quick = step_seconds < self._limits.quick_step
             if not (self._silent or (quick and backlog <= self._limits.quick_backlog)):
                 arrived = self._changed.wait_for(
-                    lambda: self._spool.received >= seq or self._is_over, self._limits.answer
+                    lambda: self._spool.received >= seq or self._silent or self._is_over,
+                    self._limits.answer,
                 )
-                self._silent = not arrived
+                if not arrived:
+                    self._silent = True
         self.check()
         return self._directive
 
@@ -178,14 +181,22 @@ class Reporter:
             self._take(request, answer)
 
     def _take(self, request: ResultsRequest, answer: ResultsResponse) -> None:
+        """Take in an answer; raises NotNow when the operator took none of the results.
+
+        It does so while its journal is stuck. One that restarted has fewer than before instead:
+        it is sent those at once.
+        """
         with self._changed:
+            before = self._spool.received
             self._spool.answered(answer.received, answer.durable)
             self._told(request.checkpoints)
             self._hear(answer.directive)
-            self._silent = False
+            self._silent = bool(request.results) and self._spool.received == before
             if self._spool.unsent(1) or self._checkpoints:
                 self._news.set()
             self._changed.notify_all()
+            if self._silent:
+                raise NotNow("the operator takes none of them now")
 
     def _hear(self, directive: Directive) -> None:
         """Keep it until the training thread looks. The last word counts, but a Stop stands.
