@@ -73,7 +73,9 @@ def test_the_manifest_carries_what_is_not_durable(tmp_path: Path) -> None:
     assert manifest.results[0].metrics["value"] != manifest.results[0].metrics["value"]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(CONTENT, CONTENT, st.lists(st.sampled_from(Fault), max_size=12))
 def test_what_is_committed_is_whole_whatever_the_store_does(
     tmp_path: Path, older: SAVES, newer: SAVES, faults: list[Fault]
@@ -85,7 +87,9 @@ def test_what_is_committed_is_whole_whatever_the_store_does(
     assert restore(FaultyStore(store, iter(faults)), plan, tmp_path) == (plan[0], newer)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(CONTENT, CONTENT, st.integers(0, 30))
 def test_an_upload_that_stops_anywhere_is_never_loaded(
     tmp_path: Path, older: SAVES, newer: SAVES, requests: int
@@ -108,7 +112,9 @@ def test_an_upload_that_stops_anywhere_is_never_loaded(
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(CONTENT, CONTENT, st.data())
 def test_damage_is_never_loaded(
     tmp_path: Path, older: SAVES, newer: SAVES, data: st.DataObject

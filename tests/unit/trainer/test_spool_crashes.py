@@ -144,4 +144,4 @@ class Crashes(RuleBasedStateMachine):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = settings(max_examples=200, stateful_step_count=40)
+TestCrashes.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
