@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lifecycle.builders import NOW, UID, at, idle, trial
+from tests.unit.lifecycle.builders import NOW, at, idle, trial
 from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.classify import Then, Verdict
 from tune_operator.lifecycle.conditions import (
@@ -33,10 +33,13 @@ def found(
     total: int = 2,
     ended: bool = False,
     deleting: bool = False,
+    suspend: bool = False,
+    stopped: str = "",
     verdicts: Any = (),
 ) -> dict[str, Condition]:
-    state = RunState(UID, 1, trials, ended=NOW if ended else None)
-    made = conditions(state, total, findings, verdicts, deleting=deleting)
+    text = "2 errored" if stopped else ""
+    state = RunState(trials, ended=NOW if ended else None, stopped=stopped, stopped_message=text)
+    made = conditions(state, total, findings, verdicts, deleting=deleting, suspend=suspend)
     return {condition.type: condition for condition in made}
 
 
@@ -54,13 +57,18 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "StorageAvailable": "+Claimed",
                 "Ready": "+AbleToRun",
                 "Progressing": "+TrialsRunning",
+                "Suspended": "-NotSuspended",
                 "Stalled": "-Moving",
             },
             id="running",
         ),
         pytest.param(
             {"findings": Findings()},
-            {"Progressing": "+TrialsRunning", "Stalled": "-Moving"},
+            {
+                "Progressing": "+TrialsRunning",
+                "Suspended": "-NotSuspended",
+                "Stalled": "-Moving",
+            },
             id="nothing checked yet: the earlier answers stand",
         ),
         pytest.param(
@@ -69,6 +77,7 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "Accepted": "-InvalidSpec",
                 "Ready": "-InvalidSpec",
                 "Progressing": "-Blocked",
+                "Suspended": "-NotSuspended",
                 "Stalled": "-Moving",
             },
             id="refused",
@@ -80,6 +89,7 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "StorageAvailable": "-Unreachable",
                 "Ready": "-Unreachable",
                 "Progressing": "-Blocked",
+                "Suspended": "-NotSuspended",
                 "Stalled": "-Moving",
             },
             id="no store",
@@ -91,6 +101,7 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "StorageAvailable": "+Claimed",
                 "Ready": "+AbleToRun",
                 "Progressing": "+TrialsRunning",
+                "Suspended": "-NotSuspended",
                 "Stalled": "-Moving",
                 "NameConflict": "+ForeignPod",
                 "QuotaExceeded": "+QuotaExceeded",
@@ -104,10 +115,47 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "StorageAvailable": "+Claimed",
                 "Ready": "+AbleToRun",
                 "Progressing": "-Deleted",
+                "Suspended": "-NotSuspended",
                 "Stalled": "-Moving",
                 "Stopping": "+Deleted",
             },
             id="deleted",
+        ),
+        pytest.param(
+            {"suspend": True},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "-Suspended",
+                "Suspended": "-Suspending",
+                "Stalled": "-Moving",
+            },
+            id="suspending",
+        ),
+        pytest.param(
+            {"stopped": "FailFast"},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "-FailFast",
+                "Suspended": "-NotSuspended",
+                "Stopping": "+FailFast",
+            },
+            id="the whole run is being ended",
+        ),
+        pytest.param(
+            {"stopped": "FailFast", "suspend": True, "deleting": True},
+            {
+                "Accepted": "+Valid",
+                "StorageAvailable": "+Claimed",
+                "Ready": "+AbleToRun",
+                "Progressing": "-Deleted",
+                "Suspended": "-Ending",
+                "Stopping": "+Deleted",
+            },
+            id="everything at once: deletion is the strongest",
         ),
     ],
 )
@@ -137,6 +185,42 @@ def test_the_terminal_pair(trials: list[TrialState], total: int, expected: dict[
     assert {k: v for k, v in made.items() if k in ("Complete", "Failed")} == expected
     assert (made["Ready"], made["Progressing"]) == ("+Ended", "-Ended")
     assert "Stalled" not in made
+
+
+@pytest.mark.parametrize(
+    ("stopped", "reason"),
+    [
+        pytest.param("FailFast", "FailFast", id="failFast"),
+        pytest.param("MaxFailedTrials", "MaxFailedTrials", id="maxFailedTrials"),
+        pytest.param("FailExperiment", "FailExperiment", id="a rule"),
+    ],
+)
+def test_a_run_that_was_ended_for_its_errors_has_failed(stopped: str, reason: str) -> None:
+    """Although some of its trials terminated."""
+    made = found(TERMINATED, ERRORED, ended=True, stopped=stopped)
+    assert made["Failed"].reason == reason
+    assert made["Failed"].message.startswith("2 errored; 1 of 2 trials terminated, 1 errored")
+    assert not {"Complete", "Stopping", "Stalled"} & set(made)
+
+
+def test_a_run_that_is_being_ended_says_what_it_waits_for() -> None:
+    made = found(trial(), stopped="FailFast")["Stopping"]
+    assert made.message == "2 errored; running trials end after their current iteration"
+
+
+@pytest.mark.parametrize(
+    ("given", "ended", "deleting", "expected"),
+    [
+        pytest.param(trial(), False, False, "-Suspending", id="one still runs"),
+        pytest.param(idle(), False, False, "+Suspended", id="none runs"),
+        pytest.param(trial(), False, True, "-Ending", id="deleted meanwhile"),
+        pytest.param(TERMINATED, True, False, "-Ending", id="its last trials completed"),
+    ],
+)
+def test_suspended(given: TrialState, ended: bool, deleting: bool, expected: str) -> None:
+    made = found(given, suspend=True, ended=ended, deleting=deleting, total=1)
+    assert short({"Suspended": made["Suspended"]}) == {"Suspended": expected}
+    assert "is false" not in made["Suspended"].message or expected == "+Suspended"
 
 
 def why(cls: str, reason: str = "ValueError", message: str = "bad batch") -> Interruption:
