@@ -110,12 +110,21 @@ class Draft:
             results=self.results,
             verdicts=tuple(self.verdicts),
             look_again=self.again,
-            urgent=_lifecycle(state) != _lifecycle(before),
+            urgent=_lived(before, state),
             gone=self.gone,
         )
 
 
-def _lifecycle(state: RunState) -> RunState:
-    return replace(
-        state, lost_iterations=0, trials=tuple(trial.without_progress() for trial in state.trials)
+def _lived(before: RunState, after: RunState) -> bool:
+    """Whether more than progress changed. What no step touched is the same object: of thousands
+    of trials few are compared.
+    """
+    if len(before.trials) != len(after.trials):
+        return True
+    touched = [
+        (old, new) for old, new in zip(before.trials, after.trials, strict=True) if old is not new
+    ]
+    run = replace(after, trials=before.trials, lost_iterations=before.lost_iterations)
+    return run != before or any(
+        old.without_progress() != new.without_progress() for old, new in touched
     )

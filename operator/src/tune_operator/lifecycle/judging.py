@@ -41,8 +41,11 @@ def bind(draft: Draft) -> None:
     """The first Pod seen of an attempt is the attempt's Pod, once and for all (P1)."""
     for trial in draft.open:
         pod = draft.o.pod_of(trial)
-        if pod is not None:
-            draft.put(replace(trial, pod_uid=pod.uid, node=pod.node or trial.node))
+        if pod is None:
+            continue
+        node = pod.node or trial.node
+        if (trial.pod_uid, trial.node) != (pod.uid, node):
+            draft.put(replace(trial, pod_uid=pod.uid, node=node))
 
 
 def judge(draft: Draft) -> None:

@@ -61,6 +61,7 @@ def render(
 ) -> dict[str, Any]:
     """The whole status."""
     experiment = observation.experiment
+    best = _best(state, experiment.spec.objective.mode)
     return {
         "observedGeneration": experiment.generation,
         "conditions": merge(
@@ -74,8 +75,8 @@ def render(
         "journal": {"term": facts.term},
         "storage": {"uri": facts.uri},
         **_sums(state, state.size(observation.total)),
-        **listing.listed(state.trials, _best(state, experiment.spec.objective.mode)),
-        **_shown_best(state, facts, experiment.spec.objective.mode),
+        **listing.listed(state.trials, best),
+        **_shown_best(best, facts),
         "live": {trial.name: trial_rows.live(trial) for trial in state.open_attempts},
     }
 
@@ -145,8 +146,7 @@ def _best(state: RunState, mode: str) -> TrialState | None:
     return max(candidates, key=lambda trial: rank(trial.objective, mode), default=None)
 
 
-def _shown_best(state: RunState, facts: RunFacts, mode: str) -> dict[str, Any]:
-    best = _best(state, mode)
+def _shown_best(best: TrialState | None, facts: RunFacts) -> dict[str, Any]:
     if best is None:
         return {}
     entry: dict[str, Any] = {
