@@ -246,6 +246,7 @@ class Operator:
             session=session,
             queue=self.queue,
             clock=self.clock,
+            metrics=self.metrics,
             objects=self.objects,
             seen=self.seen,
         )

@@ -43,9 +43,11 @@ from tune_operator.lifecycle.actions import (
 from tune_operator.lifecycle.classify import Then
 from tune_operator.lifecycle.conditions import Findings, alarms, conditions, merge
 from tune_operator.lifecycle.decide import Decision, decide
+from tune_operator.lifecycle.judging import SETTLING
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import TrialState
+from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.clock import Clock
 from tune_operator.runtime.workqueue import WorkQueue
 from tune_operator.store.errors import StoreError
@@ -68,6 +70,7 @@ class Reconciler:
     session: pod.Session
     queue: WorkQueue[Key]
     clock: Clock
+    metrics: Metrics
     objects: dict[Key, Mapping[str, Any]]
     seen: dict[Key, set[str]]
     runs: dict[str, Run] = field(default_factory=dict)
@@ -147,12 +150,16 @@ class Reconciler:
             # Nothing the caller does next depends on progress that was not written.
             self.queue.add(run.key, after=wait)
         else:
+            run.untold += decision.events
             if observation.may_record and not await self._record(run, observation, decision):
                 return
-            run.untold += decision.events
             events = await self._show(run, after)
+            events += run.untold
+            run.untold = []
         await self._act(run, [*self._creates(observation, decision), *decision.actions, *events])
         await self._after_look(run, decision.look_again)
+        if decision.state.ended is not None and not decision.actions:
+            await self._rest(run)
 
     async def _record(self, run: Run, observation: Observation, decision: Decision) -> bool:
         """Journal the decision. False when the store did not take it: then nothing happened."""
@@ -163,12 +170,18 @@ class Reconciler:
         if not records or journal is None or store is None:
             return not records
         try:
-            await journal.commit(store, records)
+            with self.metrics.journal_commit():
+                await journal.commit(store, records)
         except StoreError as error:
+            # What was begun is written first of all at the next look, which decides anew after it.
             await self.gates.lose_store(run, problem(error).finding)
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
             return False
         run.advance()
+        self.metrics.results_durable.inc(sum(map(len, decision.results.values())))
+        for _, verdict in decision.verdicts:
+            if verdict.then in SETTLING:
+                self.metrics.attempts_ended.labels(verdict.cls).inc()
         return True
 
     def _render(self, run: Run, observation: Observation, decision: Decision) -> Mapping[str, Any]:
@@ -189,12 +202,17 @@ class Reconciler:
         return status.render(observation, decision.state, run.facts, found, before)
 
     async def _show(self, run: Run, after: Mapping[str, Any]) -> list[Action]:
-        """The one status write, unless nothing changed. Returns the events that are due now."""
+        """The one status write, unless nothing changed. Returns what its conditions alarm of."""
         before = run.obj.get("status") or {}
         if after != before:
             await self.writer.write(run, after)
-        told, run.untold = run.untold, []
-        return [*told, *alarms(before.get("conditions") or [], after["conditions"])]
+        return [*alarms(before.get("conditions") or [], after.get("conditions") or [])]
+
+    async def _rest(self, run: Run) -> None:
+        """A run that ended is shown by its status: its store and its trials are let go."""
+        store, run.store, run.journal = run.store, None, None
+        if store is not None:
+            await store.close()
 
     async def _wait(self, run: Run, observation: Observation) -> None:
         """The store does not answer: nothing is decided, and what runs runs on."""

@@ -1,6 +1,7 @@
 """The operator's metrics, all in one place. No label grows with experiments, trials or Pods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -82,6 +83,19 @@ class Metrics:
         self.informer_age_seconds = Gauge(
             "tune_informer_age_seconds", "Since the watch of Pods last heard", registry=registry
         )
+
+    @contextmanager
+    def journal_commit(self) -> Iterator[None]:
+        """Times one commit, and counts it by its outcome: the error's name unless it landed."""
+        outcome = "committed"
+        try:
+            with self.journal_commit_seconds.time():
+                yield
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.journal_commits.labels(outcome).inc()
 
     def store_operation(self, operation: str, seconds: float, error: str | None) -> None:
         """Takes in one operation; has the shape of `store.measured.Observe`."""
