@@ -148,11 +148,13 @@ def _write_interruption(why: Interruption) -> dict[str, Any]:
 
 def _read_interruption(row: Mapping[str, Any]) -> Interruption:
     what = f"{_WHAT}.lastInterruption"
-    texts = {
+    texts: dict[str, Any] = {
         name: fields.optional(row, key, str, "", what)
         for key, name in {"class": "cls", "reason": "reason", "message": "message"}.items()
     }
-    counts = {name: fields.need(row, name, int, what) for name in ("row", "attempt", "iteration")}
+    counts: dict[str, Any] = {
+        name: fields.need(row, name, int, what) for name in ("row", "attempt", "iteration")
+    }
     return Interruption(
         **texts,
         **counts,
