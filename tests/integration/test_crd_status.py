@@ -57,11 +57,8 @@ STATUS: dict[str, Any] = {
             "failures": 1,
             "disruptions": 1,
             "infrastructure": 0,
-            "streak": 0,
-            "seq": 12,
             "startTime": TIME,
             "completionTime": TIME,
-            "plan": ["2-40", "2-35"],
             "lastInterruption": {
                 "class": "preempted",
                 "reason": "EvictionByEvictionAPI",
@@ -114,7 +111,6 @@ OVERSIZED: dict[str, dict[str, Any]] = {
     "listed trials": {"trials": [{"name": "00000", "state": "Pending"}] * 257},
     "live attempts": {"live": {f"{number:05}": "1//" for number in range(1002)}},
     "entry of a live attempt": {"live": {"00000": "x" * 97}},
-    "resume plan": {"trials": [{"name": "00000", "state": "Pending", "plan": ["1-1"] * 5}]},
     "ranges": {"finished": {"errored": "1" * 16385}},
 }
 

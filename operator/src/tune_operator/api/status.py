@@ -16,7 +16,6 @@ from tune_operator.api.scalars import Raw
 MAX_LISTED_TRIALS: Final = 256
 MAX_LIVE: Final = 1001
 MAX_LIVE_ENTRY: Final = 96
-MAX_PLAN: Final = 4
 MAX_RANGES: Final = 16384
 
 _REASON_PATTERN: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
@@ -115,16 +114,8 @@ class TrialStatus(Model):
     infrastructure: Count | None = Field(
         default=None, description="Attempts the infrastructure rejected; not counted."
     )
-    streak: Count | None = Field(
-        default=None, description="Endings in a row without a new checkpoint."
-    )
-    seq: Count | None = Field(default=None, description="Newest durable result of the attempt.")
     start_time: Time | None = Field(default=None, description="When its first attempt started.")
     completion_time: Time | None = Field(default=None, description="When it reached its end.")
-    plan: Annotated[list[Word], Field(max_length=MAX_PLAN)] | None = Field(
-        default=None,
-        description="Checkpoints to resume from, <attempt>-<iteration>, newest first.",
-    )
     last_interruption: Interruption | None = Field(
         default=None, description="How the last attempt that was cut short ended."
     )
