@@ -1,4 +1,4 @@
-"""The status is the operator's memory: it is read back as it was written, and stays bounded."""
+"""The status is a rendering for people, and all there is for who cannot open the journal."""
 
 import json
 import math
@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from tests.unit.lifecycle.builders import NOW, UID, at, experiment, idle, observation, refs, trial
 from tune_operator.api.status import TuneExperimentStatus
 from tune_operator.lifecycle import status
-from tune_operator.lifecycle.status import PARAMS_LIMIT, TRIALS_LIMIT, RunFacts
+from tune_operator.lifecycle.conditions import Findings, conditions
+from tune_operator.lifecycle.status import RunFacts
 from tune_operator.lifecycle.trial_rows import MESSAGE_LIMIT, REASON_LIMIT
 from tune_operator.lifecycle.trial_state import (
+    Avoided,
     Checkpoint,
     Interruption,
     Phase,
@@ -30,22 +32,23 @@ KEYS = RunKeys.of("team-a", "team-a", "digits", UID)
 URI = f"s3://tune/{KEYS.root}"
 
 
-def facts(config: Mapping[str, Any] | None = None) -> RunFacts:
-    return RunFacts(URI, "tune", KEYS, lambda index: config or {"lr": index / 8})
+FACTS = RunFacts(UID, 7, URI, "tune", KEYS)
 
 
 def render(
     *trials: TrialState,
     mode: str = "max",
     total: int = 4,
-    known: RunFacts | None = None,
-    ended: datetime | None = None,
     deleted: datetime | None = None,
+    suspend: bool = False,
+    **run: Any,
 ) -> dict[str, Any]:
-    of = experiment(objective={"metric": "accuracy", "mode": mode}, deleted=deleted)
-    state = RunState(UID, 1, trials, started=at(-300), ended=ended)
+    of = experiment(
+        objective={"metric": "accuracy", "mode": mode}, deleted=deleted, suspend=suspend
+    )
+    state = RunState(trials, started=at(-300), **run)
     look = observation(*trials, of=of, total=total)
-    made = status.render(look, state, known or facts(), [], {})
+    made = status.render(look, state, FACTS, [], {})
     as_json = json.dumps(made, allow_nan=False)
     TuneExperimentStatus.model_validate_json(as_json)
     return dict(json.loads(as_json))
@@ -98,6 +101,8 @@ def trials(draw: st.DrawFn, index: int) -> TrialState:
         disruptions=draw(counts),
         infrastructure=draw(counts),
         streak=draw(counts),
+        config=draw(st.dictionaries(st.sampled_from(["lr", "act"]), st.integers(), max_size=2)),
+        avoid=draw(st.lists(st.builds(Avoided, words, seconds), max_size=3).map(tuple)),
         interruption=draw(st.none() | interruptions),
         started=draw(st.none() | seconds),
         ended=draw(st.none() | seconds),
@@ -108,8 +113,6 @@ def trials(draw: st.DrawFn, index: int) -> TrialState:
 def states(draw: st.DrawFn) -> RunState:
     size = draw(st.integers(0, 4))
     return RunState(
-        run_id=draw(st.sampled_from(["", UID])),
-        term=draw(counts),
         trials=tuple(draw(trials(index)) for index in range(size)),
         lost_iterations=draw(counts),
         started=draw(st.none() | seconds),
@@ -117,23 +120,68 @@ def states(draw: st.DrawFn) -> RunState:
     )
 
 
+def shown(state: RunState) -> RunState:
+    """What the status tells of it; the journal has the rest."""
+    unknown: dict[str, Any] = {"seq": 0, "plan": (), "streak": 0, "avoid": (), "config": {}}
+    return replace(state, trials=tuple(replace(each, **unknown) for each in state.trials))
+
+
 @given(states())
 @settings(max_examples=100, deadline=None)
 def test_what_was_written_is_read_again(state: RunState) -> None:
     look = replace(observation(), state=state)
-    made = status.render(look, state, facts(), [], {})
+    made = status.render(look, state, FACTS, [], {})
     as_json = json.dumps(made, allow_nan=False)
-    assert status.read(json.loads(as_json)) == state
+    assert status.read(json.loads(as_json)) == shown(state)
     TuneExperimentStatus.model_validate_json(as_json)
 
 
 @given(states())
 @settings(max_examples=50, deadline=None)
-def test_what_was_read_is_written_as_it_was(state: RunState) -> None:
+def test_who_cannot_open_the_journal_leaves_it_as_it_is(state: RunState) -> None:
     """Else a restarted operator would write although nothing happened."""
+    first = status.render(replace(observation(), state=state), state, FACTS, [], {})
+    look = replace(observation(), state=status.read(first))
+    assert status.outline(look, [], first) == first
+
+
+@pytest.mark.parametrize("reason", ["FailFast", "MaxFailedTrials", "FailExperiment"])
+def test_who_cannot_open_the_journal_knows_why_the_run_is_being_ended(reason: str) -> None:
+    state = RunState((trial(),), stopped=reason, stopped_message="2 errored; the last was x")
     look = replace(observation(), state=state)
-    first = status.render(look, state, facts(), [], {})
-    assert status.render(look, status.read(first), facts(), [], first) == first
+    current = conditions(state, 4, Findings(), (), deleting=False)
+    first = status.render(look, state, FACTS, current, {})
+    back = status.read(first)
+    assert (back.stopped, back.stopped_message) == (reason, "2 errored; the last was x")
+    again = conditions(back, 4, Findings(), (), deleting=False)
+    assert status.outline(replace(look, state=back), again, first) == first
+
+
+def test_a_deletion_is_no_end_of_the_run() -> None:
+    state = RunState((trial(),))
+    current = conditions(state, 4, Findings(), (), deleting=True)
+    made = status.render(observation(trial()), state, FACTS, current, {})
+    assert status.read(made).stopped == ""
+
+
+def test_open_attempts_are_known_even_if_their_rows_were_dropped() -> None:
+    entries = {"00002": "3/u/suspend"}
+    first, second, third = status.read({"trials": [], "live": entries}).trials
+    assert (first, second) == (TrialState("00000"), TrialState("00001"))
+    assert (third.attempt, third.open, third.pod_uid) == (3, True, "u")
+    assert third.stop_intent is StopIntent.SUSPEND
+
+
+def test_the_outline_keeps_what_was_shown() -> None:
+    before = render(idle(0, phase=Phase.TERMINATED, objective=0.5), trial(1), lost_iterations=9)
+    look = replace(observation(of=experiment(deleted=NOW)), state=status.read(before))
+    made = status.outline(look, [], before)
+    assert made == {**before, "state": "Stopping"}
+
+
+@pytest.mark.parametrize(("given", "term"), [({}, 0), ({"journal": {"term": 4}}, 4)])
+def test_the_newest_term(given: Mapping[str, Any], term: int) -> None:
+    assert status.term(given) == term
 
 
 def test_an_empty_status_is_an_empty_state() -> None:
@@ -157,8 +205,8 @@ def test_what_is_lost_is_what_the_documentation_says() -> None:
 
 @pytest.mark.parametrize("absurd", [-5, 10**30])
 def test_absurd_numbers_of_a_trainer_do_not_wedge_the_object(absurd: int) -> None:
-    back = read(render(trial(iteration=absurd, seq=absurd)))[0]
-    assert back.iteration == back.seq == max(0, min(absurd, 2**53))
+    back = read(render(trial(iteration=absurd)))[0]
+    assert back.iteration == max(0, min(absurd, 2**53))
 
 
 # --- what people read -----------------------------------------------------------------------
@@ -181,8 +229,10 @@ def test_sums() -> None:
         "errored": 1,
     }
     assert (made["done"], made["failures"], made["disruptions"]) == ("2/6", 5, 2)
+    assert made["infrastructure"] == 7
     assert made["live"] == {"00002": "1/pod-1/"}
     assert made["storage"] == {"uri": URI}
+    assert (made["runID"], made["journal"]) == (UID, {"term": 7})
 
 
 @pytest.mark.parametrize(
@@ -212,6 +262,23 @@ def test_sums_when_the_number_of_samples_changes(
             lambda: render(idle(phase=Phase.TERMINATED), ended=NOW), "Complete", id="ended"
         ),
         pytest.param(lambda: render(idle(phase=Phase.ERRORED), ended=NOW), "Failed", id="failed"),
+        pytest.param(lambda: render(trial(), stopped="FailFast"), "Stopping", id="being ended"),
+        pytest.param(
+            lambda: render(idle(phase=Phase.TERMINATED), stopped="FailFast", ended=NOW),
+            "Failed",
+            id="ended for its errors",
+        ),
+        pytest.param(lambda: render(trial(), suspend=True), "Suspending", id="suspending"),
+        pytest.param(lambda: render(idle(), suspend=True), "Suspended", id="suspended"),
+        pytest.param(lambda: render(suspend=True), "Suspended", id="suspended from the start"),
+        pytest.param(
+            lambda: render(trial(), suspend=True, deleted=NOW), "Stopping", id="suspended, deleted"
+        ),
+        pytest.param(
+            lambda: render(idle(phase=Phase.TERMINATED), suspend=True, ended=NOW),
+            "Complete",
+            id="suspended and complete",
+        ),
     ],
 )
 def test_the_state_in_one_word(given: Any, word: str) -> None:
@@ -219,7 +286,7 @@ def test_the_state_in_one_word(given: Any, word: str) -> None:
 
 
 def test_a_row_is_short_where_nothing_happened() -> None:
-    made = render(trial(started=NOW))["trials"]
+    made = render(trial(started=NOW, config={"lr": 0.0}))["trials"]
     assert made == [
         {
             "name": "00000",
@@ -260,7 +327,13 @@ def test_best(mode: str, values: list[float | None], best: str | None) -> None:
 
 
 def test_the_best_trial_with_its_checkpoint() -> None:
-    entry = idle(3, objective=0.97, iteration=93, checkpoint=Checkpoint(refs("2-90")[0], NOW))
+    entry = idle(
+        3,
+        objective=0.97,
+        iteration=93,
+        config={"lr": 0.375},
+        checkpoint=Checkpoint(refs("2-90")[0], NOW),
+    )
     made = render(idle(0), idle(1), idle(2), entry)
     assert made["best"] == {
         "trial": "00003",
@@ -274,88 +347,3 @@ def test_the_best_trial_with_its_checkpoint() -> None:
             "time": "2026-03-01T12:00:00Z",
         },
     }
-
-
-# --- size -----------------------------------------------------------------------------------
-
-
-def worst(index: int, *, phase: Phase) -> TrialState:
-    """A trial that says as much as it can, in text that takes as many bytes as it can."""
-    why = Interruption(
-        "interrupted",
-        "R" * 999,
-        "\u754c" * 1024,
-        row=16,
-        attempt=99999,
-        iteration=10**10 - 1,
-        time=NOW,
-        exit_code=137,
-        node="n" * 253,
-    )
-    return TrialState(
-        trial_name(index),
-        phase=phase,
-        reason="R" * 999,
-        attempt=99999,
-        open=phase is Phase.RUNNING,
-        pod_uid=UID if phase is Phase.RUNNING else "",
-        stop_intent=StopIntent.START_ERROR if phase is Phase.RUNNING else StopIntent.NONE,
-        node="n" * 253,
-        iteration=10**10 - 1,
-        objective=-1.2345678901234567e-100,
-        seq=10**10 - 1,
-        checkpoint=Checkpoint(CheckpointRef(99999, 10**10 - 1), NOW),
-        plan=tuple(CheckpointRef(99999 - i, 10**10 - 1) for i in range(4)),
-        failures=1000,
-        disruptions=1000,
-        infrastructure=1000,
-        streak=1000,
-        interruption=why,
-        started=NOW,
-        ended=None if phase is Phase.RUNNING else NOW,
-    )
-
-
-BIG = {"text": "x" * (PARAMS_LIMIT - 64)}
-
-
-def size(value: Any) -> int:
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
-
-
-@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.PENDING, Phase.ERRORED])
-def test_200_trials_at_their_worst_stay_below_the_bound(phase: Phase) -> None:
-    made = render(*(worst(i, phase=phase) for i in range(200)), total=200, known=facts(BIG))
-    assert size(made) < 256 * 1024
-    assert len(made["trials"]) == 200
-
-
-def test_200_trials_with_big_parameters_keep_to_the_limit_of_rows() -> None:
-    rows = [trial(i, objective=0.5, node="node-1") for i in range(100)]
-    rows += [idle(i, objective=0.5, phase=Phase.TERMINATED) for i in range(100, 200)]
-    made = render(*rows, total=200, known=facts(BIG))
-    assert size(made["trials"]) <= TRIALS_LIMIT
-    assert all(("params" in row) != row.get("truncated", False) for row in made["trials"])
-    finished = [row for row in made["trials"] if row["state"] == "Terminated"]
-    assert all(row["truncated"] for row in finished), "what runs is shown before what is over"
-    assert any("params" in row for row in made["trials"])
-
-
-def test_a_shortened_status_forgets_nothing_that_decides() -> None:
-    rows = [worst(i, phase=Phase.PENDING) for i in range(200)]
-    back = read(render(*rows, total=200, known=facts(BIG)))
-    for before, after in zip(rows, back, strict=True):
-        why, said = before.interruption, after.interruption
-        assert why is not None
-        assert said is not None
-        assert (said.cls, said.attempt, said.time) == (why.cls, why.attempt, why.time)
-        for name in ("phase", "attempt", "plan", "failures", "disruptions", "streak", "seq"):
-            assert getattr(after, name) == getattr(before, name)
-
-
-@pytest.mark.parametrize(("length", "shown"), [(PARAMS_LIMIT - 16, True), (PARAMS_LIMIT, False)])
-def test_parameters_are_shown_whole_or_not_at_all(length: int, shown: bool) -> None:
-    made = render(trial(objective=1.0), known=facts({"p": "x" * length}))
-    for entry, name in ((made["trials"][0], "params"), (made["best"], "config")):
-        assert (name in entry) is shown
-        assert entry.get("truncated", False) is not shown

@@ -29,6 +29,8 @@ ALARMS = {
 """Condition type → the status that is bad news and worth an Event."""
 
 
+_WAITS_FOR = "; running trials end after their current iteration"
+
 CHECKED = ("Accepted", "StorageAvailable", "Ready")
 """Conditions that stay as they were while nobody checks them: after the end, after a restart."""
 
@@ -204,9 +206,16 @@ def _stopping(state: RunState, *, deleting: bool) -> Condition | None:
     if deleting:
         return yes("Stopping", "Deleted", "running trials save a checkpoint and end")
     if state.stopped and state.ended is None:
-        text = f"{state.stopped_message}; running trials end after their current iteration"
-        return yes("Stopping", state.stopped, text)
+        return yes("Stopping", state.stopped, f"{state.stopped_message}{_WAITS_FOR}")
     return None
+
+
+def stopped_by(previous: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    """Why the whole run is being ended, read back from its condition; empty if it is not."""
+    for entry in previous:
+        if entry["type"] == "Stopping" and entry["reason"] != "Deleted":
+            return entry["reason"], entry["message"].removesuffix(_WAITS_FOR)
+    return "", ""
 
 
 def _problem(kind: str, reason: str, message: str) -> Condition | None:

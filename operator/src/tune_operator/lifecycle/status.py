@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_operator.lifecycle import instants, listing, trial_rows
-from tune_operator.lifecycle.conditions import Condition, merge
+from tune_operator.lifecycle.conditions import Condition, merge, stopped_by
 from tune_operator.lifecycle.objective import rank
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.trial_state import Phase, RunState, TrialState
@@ -39,11 +39,14 @@ def read(status: Mapping[str, Any]) -> RunState:
     }
     size = 1 + max((trial.index for trial in known.values()), default=-1)
     names = map(trial_name, range(size))
+    stopped, message = stopped_by(status.get("conditions") or [])
     return RunState(
         trials=tuple(known.get(name) or TrialState(name) for name in names),
         lost_iterations=status.get("lostIterations", 0),
         started=instants.parse(status.get("startTime")),
         ended=instants.parse(status.get("completionTime")),
+        stopped=stopped,
+        stopped_message=message,
     )
 
 
