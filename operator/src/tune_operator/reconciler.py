@@ -24,7 +24,7 @@ from tune_operator.experiment.gates import (
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.records import changes, specification
-from tune_operator.experiment.run import Key, Run
+from tune_operator.experiment.run import Asked, Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import problem
 from tune_operator.kube.client import Kube
@@ -238,10 +238,14 @@ class Reconciler:
         """Row 21: trainers whose node is about to go are asked to save, once for each sign."""
         for trial, verdict in decision.verdicts:
             key = (trial.name, trial.attempt)
-            if verdict.then is Then.CHECKPOINT:
-                run.wanted.setdefault(key, max(1, trial.iteration))
-            else:
-                run.wanted.pop(key, None)
+            if verdict.then is not Then.CHECKPOINT:
+                run.asked_to_save.pop(key, None)
+            elif key not in run.asked_to_save:
+                news = run.progress.get(trial.name)
+                asked = f"{trial.attempt}-{self.clock.now().timestamp():.3f}"
+                run.asked_to_save[key] = Asked(
+                    asked, max(1, trial.iteration), news.checkpoint if news else None
+                )
 
     async def _act(self, run: Run, actions: Sequence[Action]) -> None:
         outcomes = await self.executor.run(run.obj, actions)

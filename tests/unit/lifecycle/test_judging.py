@@ -199,7 +199,7 @@ class TestFence:
 
     def test_the_ending_is_read_before_it_is_fenced(self) -> None:
         look = observation(self.bound, pods=(self.zombie,), nodes=self.silent)
-        assert needs_store(look) == (KEY,)
+        assert [(t.name, t.attempt) for t in needs_store(look)] == [KEY]
 
     def test_the_next_attempt_starts_beside_the_zombie(self) -> None:
         decision = step(

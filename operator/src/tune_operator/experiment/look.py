@@ -90,12 +90,12 @@ class Looker:
 
     async def _with_endings(self, run: Run, observation: Observation) -> Observation:
         wanted = needs_store(observation)
-        read = await asyncio.gather(*(self._ending(run, *key) for key in wanted))
-        endings = dict(zip(wanted, read, strict=True))
-        for trial, attempt in wanted:
-            known = observation.state.trial(trial)
-            if known is not None and observation.evidence(known).over:
-                run.silent_since.setdefault((trial, attempt), observation.now)
+        read = await asyncio.gather(*(self._ending(run, trial) for trial in wanted))
+        keys = [(trial.name, trial.attempt) for trial in wanted]
+        endings = dict(zip(keys, read, strict=True))
+        for trial, key in zip(wanted, keys, strict=True):
+            if observation.evidence(trial).over:
+                run.silent_since.setdefault(key, observation.now)
         return replace(
             observation,
             exits={key: ending.exit for key, ending in endings.items()},
@@ -127,16 +127,16 @@ class Looker:
         if labels.get(constants.LABEL_EXPERIMENT_UID) == experiment.uid:
             self.pods.observe(raw)
 
-    async def _ending(self, run: Run, trial: str, attempt: int) -> Ending:
+    async def _ending(self, run: Run, trial: TrialState) -> Ending:
         """Exit record, then the one LIST of its manifests. No answer is never taken for "none"."""
         if run.store is None:
             return Ending()
-        keys = run.keys.trial(trial)
+        keys = run.keys.trial(trial.name)
         try:
-            record = await read_exit_record(run.store, keys.exit_record(attempt))
-            listed = await run.store.list(keys.manifests(attempt))
+            record = await read_exit_record(run.store, keys.exit_record(trial.attempt))
+            listed = await run.store.list(keys.manifests(trial.attempt))
             refs = tuple(ref for key in listed if (ref := parse_manifest_key(key)) is not None)
-            results = record_results(record)
+            results = record_results(record, trial.iteration)
             if record is None and refs:
                 # It died without a word: what its reports did not bring rides in its last commit.
                 results = await read_results(run.store, keys.manifest(max(refs)))
@@ -155,12 +155,17 @@ class Ending:
     results: tuple[Result, ...] = ()
 
 
-def record_results(record: ExitRecord | None) -> tuple[Result, ...]:
-    """Results that the record carries, in their order."""
+def record_results(record: ExitRecord | None, reached: int) -> tuple[Result, ...]:
+    """Results that the record carries, in their order.
+
+    The last one is among them for trainers that send nothing else; it is no news when the trial
+    had ``reached`` its iteration before, as one that was done when it was restored.
+    """
     if record is None:
         return ()
-    last = [record.last_result] if record.last_result is not None else []
-    by_seq = {result.seq: result for result in [*last, *record.results]}
+    last = record.last_result
+    new = [last] if last is not None and last.iteration > reached else []
+    by_seq = {result.seq: result for result in [*new, *record.results]}
     return tuple(by_seq[seq] for seq in sorted(by_seq))
 
 

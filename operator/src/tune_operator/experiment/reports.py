@@ -115,7 +115,11 @@ class Reports:
         # It may have been settled while we wrote: what is said of it now would be its successor's.
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        fresh = [result for result in record_results(request.exit) if result.seq > known.seq]
+        fresh = [
+            result
+            for result in record_results(request.exit, trial.iteration)
+            if result.seq > known.seq
+        ]
         news = _advance(run, known, fresh, request.checkpoints)
         run.progress[trial.name] = replace(news, completed=True)
         self.wake(run.key, 0.0)
@@ -173,9 +177,9 @@ def _directive(run: Run, trial: TrialState, news: Progress) -> Directive:
     """What the trainer is asked for. A stop is journaled before it is answered."""
     if trial.stop_intent is StopIntent.STOP:
         return Directive(DirectiveKind.STOP, f"{trial.attempt}-stop")
-    at = run.wanted.get((trial.name, trial.attempt))
-    if at is not None and (news.checkpoint is None or news.checkpoint.iteration < at):
-        return Directive(DirectiveKind.CHECKPOINT, f"{trial.attempt}-{at}")
+    asked = run.asked_to_save.get((trial.name, trial.attempt))
+    if asked is not None and not asked.done(news.checkpoint):
+        return Directive(DirectiveKind.CHECKPOINT, asked.id)
     return CONTINUE
 
 

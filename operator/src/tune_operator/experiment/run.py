@@ -23,7 +23,7 @@ from tune_operator.lifecycle.status import RunFacts
 from tune_operator.lifecycle.trial_state import RunState
 from tune_operator.store.location import Location
 from tune_operator.store.object_store import ObjectStore
-from tune_trainer.protocol.keys import RunKeys
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys
 
 Key = tuple[str, str]
 """(namespace, name) of an experiment."""
@@ -32,12 +32,28 @@ PROGRESS_SECONDS = 1.0
 """Leading-edge throttle of status writes that carry nothing but progress."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An attempt that was asked for a checkpoint: at which iteration, and what it had by then.
+
+    ``id`` is of this asking alone: a trainer takes the same one for a repetition.
+    """
+
+    id: str
+    iteration: int
+    had: CheckpointRef | None
+
+    def done(self, newest: CheckpointRef | None) -> bool:
+        """Whether the attempt's own newest checkpoint is a new one, or as new as can be."""
+        return newest is not None and (newest != self.had or newest.iteration >= self.iteration)
+
+
 @dataclass
 class Run:
     """One experiment. It is held, and its state known for certain, while ``journal`` is open.
 
-    ``wanted`` are attempts asked for a checkpoint, with the iteration they were at; ``heard`` is
-    when an attempt last reported; ``untold`` are events to be told once the status was written.
+    ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when an attempt last
+    reported; ``untold`` are events to be told once the status was written.
     """
 
     key: Key
@@ -53,7 +69,7 @@ class Run:
     open_after: float = float("-inf")
     journal: Journal | None = None
     progress: dict[str, Progress] = field(default_factory=dict)
-    wanted: dict[AttemptKey, int] = field(default_factory=dict)
+    asked_to_save: dict[AttemptKey, Asked] = field(default_factory=dict)
     heard: dict[AttemptKey, datetime] = field(default_factory=dict)
     silent_since: dict[AttemptKey, datetime] = field(default_factory=dict)
     untold: list[EmitEvent] = field(default_factory=list)
@@ -83,7 +99,7 @@ class Run:
             for name, news in self.progress.items()
             if (name, news.attempt) in current
         }
-        self.wanted = {key: at for key, at in self.wanted.items() if key in current}
+        self.asked_to_save = {k: asked for k, asked in self.asked_to_save.items() if k in current}
         self.heard = {key: at for key, at in self.heard.items() if key in current}
         self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()

@@ -185,11 +185,9 @@ class Observation:
         return late or evidence.over or evidence.overdue
 
 
-def needs_store(observation: Observation) -> tuple[AttemptKey, ...]:
-    """Open attempts whose ending must be read from the store."""
-    open_attempts = observation.state.open_attempts
-    wanted = [trial for trial in open_attempts if observation.wants_ending(trial)]
-    return tuple((trial.name, trial.attempt) for trial in wanted)
+def needs_store(observation: Observation) -> tuple[TrialState, ...]:
+    """Trials with an open attempt whose ending must be read from the store."""
+    return tuple(filter(observation.wants_ending, observation.state.open_attempts))
 
 
 def needs_node(observation: Observation) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ from tune_operator.lifecycle import instants
 
 MESSAGE_LIMIT = 512
 
+STATUS_UNKNOWN = "ContainerStatusUnknown"
+"""The kubelet's reason for a container whose end it did not see."""
+
 
 @dataclass(frozen=True)
 class TrainerView:
@@ -121,16 +124,15 @@ def _trainer(statuses: list[Mapping[str, Any]]) -> TrainerView:
         ended, waiting = state.get("terminated"), state.get("waiting") or {}
         if ended is not None:
             return TrainerView(
-                started=_ever(ended.get("startedAt")),
+                started=_ever(ended.get("startedAt")) or _lost(status),
                 terminated=True,
                 exit_code=ended.get("exitCode"),
                 reason=ended.get("reason", ""),
                 message=ended.get("message", "")[-MESSAGE_LIMIT:],
-                finished=instants.parse(ended.get("finishedAt")),
             )
         running = state.get("running")
         return TrainerView(
-            started=running is not None,
+            started=running is not None or _lost(status),
             waiting_reason=waiting.get("reason", ""),
             waiting_message=waiting.get("message", "")[:MESSAGE_LIMIT],
             running_since=instants.parse((running or {}).get("startedAt")),
@@ -144,6 +146,18 @@ def _ever(started: str | None) -> bool:
     """
     instant = instants.parse(started)
     return instant is not None and instant.timestamp() > 0
+
+
+def _lost(status: Mapping[str, Any]) -> bool:
+    """It ran, and its end was lost: the runtime had removed it before the kubelet asked.
+
+    The kubelet then shows it waiting, as if to be created, with an earlier life that never was,
+    or terminated without an instant; only one that was created has an ID.
+    """
+    if (status.get("lastState") or {}).get("terminated"):
+        return True
+    ended = (status.get("state") or {}).get("terminated") or {}
+    return ended.get("reason") == STATUS_UNKNOWN and bool(status.get("containerID"))
 
 
 def _true_reason(conditions: Mapping[str, Mapping[str, Any]], kind: str) -> str:
