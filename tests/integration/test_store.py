@@ -12,10 +12,16 @@ from minio.credentials.providers import AssumeRoleProvider
 
 from tests.clusters import Bucket
 from tests.unit.store.conformance import Conformance
+from tune_operator.experiment import records
+from tune_operator.experiment.claim import Displaced, Owner
+from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.opening import Opening
+from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.store.credentials import StaticCredentials
 from tune_operator.store.errors import AccessDenied, BucketMissing, StoreError, Unreachable
 from tune_operator.store.factory import open_store
 from tune_operator.store.object_store import ObjectStore
+from tune_trainer.protocol.keys import RunKeys, trial_name
 
 LONGEST = 9.0
 """Seconds a caller waits for a store that does not answer: 7 for the request, and slack."""
@@ -154,3 +160,27 @@ async def test_tls_spoken_to_a_plain_minio(minio: Bucket) -> None:
     endpoint = minio.endpoint.replace("http://", "https://")
     async with opened(minio, endpoint=endpoint) as store:
         await expect(store, Unreachable, "no TLS connection")
+
+
+async def journal_of(store: ObjectStore, keys: RunKeys, term: int) -> Journal:
+    async def take(_: int) -> None:
+        """No status here: the terms in the store do."""
+
+    opening = Opening(keys, Owner("cluster", "ns", "digits", "uid"), lambda: uuid.uuid4().hex)
+    return await opening.proceed(store, term, take)
+
+
+async def test_a_journal_is_opened_written_and_taken_over(minio: Bucket) -> None:
+    keys = RunKeys.of("conformance", "ns", "digits", str(uuid.uuid4()))
+    async with opened(minio) as store:
+        first = await journal_of(store, keys, 0)
+        for number in range(10):
+            fresh = TrialState(trial_name(number), config={"lr": number / 10})
+            after = RunState(trials=(*first.state.trials, fresh))
+            assert await first.commit(store, records.changes(first.state, after)) == after
+        second = await journal_of(store, keys, first.term)
+        assert (second.term, second.state) == (2, first.state)
+        with pytest.raises(Displaced):
+            await first.commit(store, records.changes(first.state, RunState(released=True)))
+        third = await journal_of(store, keys, second.term)
+        assert (third.term, third.state) == (3, second.state)
