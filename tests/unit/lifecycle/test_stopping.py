@@ -227,6 +227,19 @@ class TestTooManyErrored:
         assert decision.starts == ()
         assert decision.state.ended is None
 
+    def test_a_pod_that_was_about_to_be_created_is_not(self) -> None:
+        """Its trial comes into its turn in the very step that ends the run."""
+        decision = step(
+            trial(0),
+            trial(1, pod_uid=""),
+            pods=(crashed(),),
+            exits={KEY: FAILED},
+            of=self.of,
+            total=9,
+        )
+        assert decision.state.trials[1].reason == EXPERIMENT_STOPPED
+        assert decision.starts == ()
+
     @pytest.mark.parametrize(
         ("allowed", "errored", "ends"),
         [(-1, 4, False), (0, 0, False), (0, 1, True), (1, 1, False), (1, 2, True), (2, 3, True)],

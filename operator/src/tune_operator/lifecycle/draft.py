@@ -104,7 +104,8 @@ class Draft:
         )
         return Decision(
             state=state,
-            starts=tuple(self.starts),
+            # Whose turn to be created came in the very step that ended the run is not open any more.
+            starts=tuple(key for key in self.starts if key[0] in self._open),
             actions=tuple(self.actions),
             events=tuple(self.events),
             results=self.results,
