@@ -104,7 +104,7 @@ class Draft:
         )
         return Decision(
             state=state,
-            # Whose turn to be created came in the very step that ended the run is not open any more.
+            # What was about to be created when this very step ended the run is not open any more.
             starts=tuple(key for key in self.starts if key[0] in self._open),
             actions=tuple(self.actions),
             events=tuple(self.events),
