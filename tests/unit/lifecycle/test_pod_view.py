@@ -130,6 +130,40 @@ def test_whether_the_trainer_ever_started(state: Any, started: bool) -> None:
     assert pod(state).trainer.started is started
 
 
+UNKNOWN = {"exitCode": 137, "reason": "ContainerStatusUnknown"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(
+            {"restartCount": 1, "state": waiting("ContainerCreating")},
+            id="shown as waiting again",
+        ),
+        pytest.param(
+            {"state": waiting("ContainerCreating"), "lastState": {"terminated": UNKNOWN}},
+            id="shown as waiting again while it is deleted",
+        ),
+        pytest.param(
+            {
+                "restartCount": 1,
+                "state": {"terminated": UNKNOWN},
+                "lastState": {"terminated": UNKNOWN},
+            },
+            id="shown as terminated twice",
+        ),
+        pytest.param(
+            {"containerID": "containerd://1", "state": {"terminated": UNKNOWN}},
+            id="shown as terminated, with the ID it had",
+        ),
+    ],
+)
+def test_a_trainer_whose_end_was_lost_did_start(status: dict[str, Any]) -> None:
+    raw = raw_pod(phase="Failed", reason="Evicted")
+    raw["status"]["containerStatuses"] = [{"name": "trainer", **status}]
+    assert project(raw).trainer.started
+
+
 @pytest.mark.parametrize(
     ("fields", "terminal", "succeeded"),
     [

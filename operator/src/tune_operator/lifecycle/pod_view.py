@@ -129,6 +129,7 @@ def _trainer(statuses: list[Mapping[str, Any]]) -> TrainerView:
                 exit_code=ended.get("exitCode"),
                 reason=ended.get("reason", ""),
                 message=ended.get("message", "")[-MESSAGE_LIMIT:],
+                finished=instants.parse(ended.get("finishedAt")),
             )
         running = state.get("running")
         return TrainerView(
@@ -151,10 +152,11 @@ def _ever(started: str | None) -> bool:
 def _lost(status: Mapping[str, Any]) -> bool:
     """It ran, and its end was lost: the runtime had removed it before the kubelet asked.
 
-    The kubelet then shows it waiting, as if to be created, with an earlier life that never was,
-    or terminated without an instant; only one that was created has an ID.
+    After an eviction by the kubelet this is common. It is then shown as waiting to be created,
+    with an earlier life (there is no other: nothing is restarted), or as terminated without an
+    instant, like one that never ran, but with the ID it had.
     """
-    if (status.get("lastState") or {}).get("terminated"):
+    if status.get("restartCount") or (status.get("lastState") or {}).get("terminated"):
         return True
     ended = (status.get("state") or {}).get("terminated") or {}
     return ended.get("reason") == STATUS_UNKNOWN and bool(status.get("containerID"))
