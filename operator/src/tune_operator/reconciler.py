@@ -141,7 +141,7 @@ class Reconciler:
     async def _decide(self, run: Run, observation: Observation) -> None:
         """Decide, journal, show, act: in this order, each only after the one before it landed."""
         decision = decide(observation)
-        self._log(observation, decision)
+        self._log(run, observation, decision)
         self._ask_for_checkpoints(run, decision)
         after = self._render(run, observation, decision)
         wait = run.progress_wait(self.clock.monotonic())
@@ -231,8 +231,13 @@ class Reconciler:
         await self._after_look(run, None)
 
     def _can_wait(self, run: Run, decision: Decision, after: Mapping[str, Any]) -> bool:
-        """Mere progress: it is journaled and shown about once a second."""
-        return not decision.urgent and not _conditions_differ(run.obj.get("status") or {}, after)
+        """Mere progress: it is journaled and shown about once a second.
+
+        An intent of our predecessor may be journaled and not shown yet: that is no progress.
+        """
+        before = run.obj.get("status") or {}
+        shown = before.get("live", {}) == after.get("live", {})
+        return not decision.urgent and shown and not _conditions_differ(before, after)
 
     def _ask_for_checkpoints(self, run: Run, decision: Decision) -> None:
         """Row 21: trainers whose node is about to go are asked to save, once for each sign."""
@@ -355,13 +360,15 @@ class Reconciler:
         if run is not None and run.store is not None:
             await run.store.close()
 
-    def _log(self, observation: Observation, decision: Decision) -> None:
-        """Every decision with its row and its evidence."""
+    def _log(self, run: Run, observation: Observation, decision: Decision) -> None:
+        """Every verdict with its row and its evidence, once for as long as it stays the same."""
         if decision.gone:
             logger.info("nothing of the deleted experiment is left")
         for trial, verdict in decision.verdicts:
-            if verdict.row in _QUIET_ROWS:
+            key, row = (trial.name, trial.attempt), (verdict.row, verdict.reason)
+            if run.told.get(key) == row:
                 continue
+            run.told[key] = row
             logger.info(
                 "trial %s attempt %d: row %d %s %s %s [%s]",
                 trial.name,
@@ -372,9 +379,6 @@ class Reconciler:
                 verdict.message,
                 observation.evidence(trial).describe(),
             )
-
-
-_QUIET_ROWS = frozenset({4, 19, 20, 24})
 
 
 def _conditions_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
