@@ -53,7 +53,8 @@ class Run:
     """One experiment. It is held, and its state known for certain, while ``journal`` is open.
 
     ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when an attempt last
-    reported; ``untold`` are events to be told once the status was written.
+    reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
+    that were logged.
     """
 
     key: Key
@@ -73,6 +74,7 @@ class Run:
     heard: dict[AttemptKey, datetime] = field(default_factory=dict)
     silent_since: dict[AttemptKey, datetime] = field(default_factory=dict)
     untold: list[EmitEvent] = field(default_factory=list)
+    told: dict[AttemptKey, tuple[int, str]] = field(default_factory=dict)
     name_conflict: str = ""
     quota: str = ""
     create_after: float = 0.0
@@ -101,6 +103,7 @@ class Run:
         }
         self.asked_to_save = {k: asked for k, asked in self.asked_to_save.items() if k in current}
         self.heard = {key: at for key, at in self.heard.items() if key in current}
+        self.told = {key: row for key, row in self.told.items() if key in current}
         self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()

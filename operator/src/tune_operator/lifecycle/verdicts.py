@@ -181,11 +181,16 @@ def not_created(_: Evidence) -> Verdict:
 
 
 def not_placed(e: Evidence) -> Verdict:
+    """The scheduler's own words change with every node that comes or goes: they stay in the Pod, so
+    that nobody is told of one wait again and again.
+    """
     if e.pod and e.pod.gated:
-        return Verdict(19, "pending", Then.WAIT, reason="SchedulingGated")
-    reason = "Unschedulable" if e.pod and e.pod.unschedulable else "Unscheduled"
-    message = e.pod.unschedulable if e.pod else ""
-    return Verdict(19, "pending", Then.WAIT, reason=reason, message=message)
+        text = f"Pod {_pod(e)} has scheduling gates"
+        return Verdict(19, "pending", Then.WAIT, reason="SchedulingGated", message=text)
+    if not (e.pod and e.pod.unschedulable):
+        return Verdict(19, "pending", Then.WAIT, reason="Unscheduled")
+    text = f"none has room for Pod {_pod(e)}: kubectl describe pod {_pod(e)}"
+    return Verdict(19, "pending", Then.WAIT, reason="Unschedulable", message=text)
 
 
 def starting(e: Evidence) -> Verdict:
