@@ -140,7 +140,8 @@ NO_ROOM = condition("PodScheduled", "Unschedulable", status="False") | {"message
         pytest.param(
             pod(phase="Pending", node="", conditions=(NO_ROOM,)),
             "TrialNotScheduled",
-            "trial 00000 attempt 1 waits for a node: 0/3 nodes",
+            "trial 00000 attempt 1 waits for a node: none takes Pod digits-abcde-00000-1: "
+            "kubectl describe pod digits-abcde-00000-1",
             id="unschedulable",
         ),
         pytest.param(pod(phase="Pending", node=""), "", "", id="not looked at yet"),
