@@ -12,6 +12,7 @@ from minio import Minio
 
 from tests import clusters
 from tests.clusters import Bucket, Cluster
+from tests.integration.fleet import Fleet, fleet_of
 from tests.integration.lab import Lab
 from tests.integration.operator_process import OperatorProcess
 from tune_operator.kube.client import Kube
@@ -98,3 +99,10 @@ async def lab(
     items, _ = await kube.list(EXPERIMENTS, namespace)
     for item in items:
         await bench.delete(item["metadata"]["name"])
+
+
+@pytest.fixture
+async def fleet(kube: Kube, cluster: Cluster, namespace: str) -> AsyncIterator[Fleet]:
+    """Nodes of the test's own."""
+    async with fleet_of(kube, cluster, namespace) as own:
+        yield own

@@ -42,6 +42,7 @@ class Lab:
         self.namespace = namespace
         self.bucket = bucket
         self.operator = operator
+        self.patience = PATIENCE
 
     async def secret(self, name: str = SECRET, **keys: str) -> None:
         """The store's keys; right ones unless given."""
@@ -81,6 +82,20 @@ class Lab:
         ops = [{"op": "replace", "path": f"/spec/{path}", "value": value}]
         await self.kube.json_patch(EXPERIMENTS, self.namespace, name, ops)
 
+    async def delete_pod(self, pod: Mapping[str, Any], grace_seconds: int | None = None) -> None:
+        """kubectl delete pod; with ``--grace-period=0 --force`` for 0 seconds."""
+        meta = pod["metadata"]
+        await self.kube.delete(
+            PODS, self.namespace, meta["name"], uid=meta["uid"], grace_seconds=grace_seconds
+        )
+
+    async def mark(self, pod: Mapping[str, Any], condition: str, reason: str) -> None:
+        """Set a condition of the Pod, as the controller that will take it away does."""
+        entry = {"type": condition, "status": "True", "reason": reason}
+        ops = [{"op": "add", "path": "/status/conditions/-", "value": entry}]
+        this = Resource("", "v1", f"pods/{pod['metadata']['name']}", "Pod")
+        await self.kube.json_patch(this, self.namespace, "status", ops)
+
     async def delete(self, name: str) -> None:
         """kubectl delete."""
         obj = await self.get(name)
@@ -99,19 +114,24 @@ class Lab:
         body = {"metadata": {"name": name, "namespace": self.namespace}, "spec": spec}
         return await self.kube.create(PODS, self.namespace, body)
 
-    async def player(self, name: str, trial: str, attempt: int) -> Player:
-        """The trainer of a Pod, once the Pod runs; its session is opened."""
+    async def pod(
+        self, name: str, trial: str, attempt: int, accept: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Wait until the attempt's Pod is as wanted."""
 
-        async def running() -> dict[str, Any] | None:
+        async def found() -> dict[str, Any] | None:
             for pod in await self.pods(name):
-                if (
-                    pod["metadata"]["name"].endswith(f"-{trial}-{attempt}")
-                    and pod["status"].get("phase") == "Running"
-                ):
+                if pod["metadata"]["name"].endswith(f"-{trial}-{attempt}") and accept(pod):
                     return pod
             return None
 
-        pod = await self.until(running, f"Pod {trial}-{attempt} of {name} runs", name)
+        return await self.until(found, f"Pod {trial}-{attempt} of {name} as wanted", name)
+
+    async def player(self, name: str, trial: str, attempt: int) -> Player:
+        """The trainer of a Pod, once the Pod runs; its session is opened."""
+        pod = await self.pod(
+            name, trial, attempt, lambda pod: pod["status"].get("phase") == "Running"
+        )
         player = Player(self.kube, self.bucket, pod)
         await player.start()
         return player
@@ -187,7 +207,7 @@ class Lab:
 
     async def until(self, look: Callable[[], Awaitable[T | None]], what: str, name: str) -> T:
         """The first true answer; fails with the experiment's state and the operator's log."""
-        return await eventually(look, what, PATIENCE, lambda: self._state(name))
+        return await eventually(look, what, self.patience, lambda: self._state(name))
 
     async def _state(self, name: str) -> str:
         try:

@@ -78,14 +78,17 @@ class OperatorProcess:
         except aiohttp.ClientError:
             return False
 
-    async def metric(self, name: str) -> float:
-        """A counter or gauge without labels, as Prometheus would read it."""
+    async def metric(self, name: str, **labels: str) -> float:
+        """A counter or gauge as Prometheus would read it; one with labels is 0 until it counts."""
         async with (
             aiohttp.ClientSession() as http,
             http.get(f"http://127.0.0.1:{self.obs_port}/metrics") as answer,
         ):
             lines = (await answer.text()).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+        series = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+        found = f"{name}{{{series}}} " if labels else f"{name} "
+        values = [float(line.split()[1]) for line in lines if line.startswith(found)]
+        return values[0] if values or not labels else 0.0
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing released."""

@@ -189,7 +189,7 @@ def not_placed(e: Evidence) -> Verdict:
         return Verdict(19, "pending", Then.WAIT, reason="SchedulingGated", message=text)
     if not (e.pod and e.pod.unschedulable):
         return Verdict(19, "pending", Then.WAIT, reason="Unscheduled")
-    text = f"none has room for Pod {_pod(e)}: kubectl describe pod {_pod(e)}"
+    text = f"none takes Pod {_pod(e)}: kubectl describe pod {_pod(e)}"
     return Verdict(19, "pending", Then.WAIT, reason="Unschedulable", message=text)
 
 
