@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from tests.polling import eventually
 from tests.unit.reports.parts import (
     COMPLETE,
     OTHER_POD,
@@ -17,9 +18,11 @@ from tests.unit.reports.parts import (
     SESSION,
     SESSION_ANSWER,
     Running,
+    Tokens,
     running,
     trusting,
 )
+from tune_operator.reports.identity import PodIdentity
 from tune_operator.reports.limits import ReportLimits
 from tune_operator.reports.server import ReportServer
 from tune_operator.reports.sink import NotBound, NotReady, Outdated
@@ -251,6 +254,36 @@ async def test_a_body_that_does_not_arrive_ends_the_request() -> None:
         )
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.transport.abort()
+
+
+async def test_a_trainer_that_dies_in_the_middle_of_its_report_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reviewed = asyncio.Event()
+
+    class Reviewing(Tokens):
+        async def authenticate(self, token: str) -> PodIdentity | None:
+            reviewed.set()
+            return await super().authenticate(token)
+
+    async with running(authenticator=Reviewing()) as up:
+        _, writer = await connect(up)
+        writer.write(
+            b"POST /v1/session HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer good\r\n"
+            b"Content-Length: 100\r\n\r\n{"
+        )
+        await reviewed.wait()
+        writer.transport.abort()
+
+        async def counted() -> bool:
+            return bool(up.refused("BadRequest") or up.refused("Internal"))
+
+        async def nothing() -> str:
+            return caplog.text
+
+        await eventually(counted, "the request is counted", 10, nothing)
+        assert up.refused("Internal") == 0
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /v1/session HTTP/1.1\r\nHost: loc"])

@@ -205,6 +205,8 @@ class ReportServer:
                 return await request.read()
         except TimeoutError:
             raise refusals.bad_request("the body did not arrive in time", 408) from None
+        except ConnectionError:  # the trainer died, or the network: nobody hears the answer
+            raise refusals.bad_request("the connection broke within the body") from None
 
     @staticmethod
     def _parse(parse: Callable[[bytes], Request], body: bytes) -> Request:
