@@ -93,6 +93,19 @@ class TestOpening:
             await opening().proceed(store, 0, refuse)
         assert not store.objects
 
+    async def test_a_term_that_could_not_be_taken_is_not_used(self) -> None:
+        store, mine, asked = MemoryStore(), opening(), []
+
+        async def lose_once(term: int) -> None:
+            asked.append(term)
+            if len(asked) == 1:
+                raise RuntimeError("409")
+
+        with pytest.raises(RuntimeError):
+            await mine.proceed(store, 0, lose_once)
+        assert (await mine.proceed(store, 5, lose_once)).term == 6
+        assert asked == [1, 6]
+
 
 class TestCommit:
     async def test_it_returns_the_run_as_it_is_from_now_on(self) -> None:

@@ -1,5 +1,6 @@
 """The journal under faults of the store, case by case: retries, late writes, gaps, damage."""
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -71,6 +72,21 @@ class TestCommit:
         await commit(journal, store, attempt(9))
         assert len(asked) == 1
         assert [each.name for each in store.history[-2:]] == ["put", "list"]
+
+    @pytest.mark.parametrize("operation", ["put", "list"])
+    async def test_who_is_overtaken_in_the_middle_of_a_commit_is_told(self, operation: str) -> None:
+        """Before its PUT landed the other cannot have seen it; before its LIST it might."""
+        store, status = faulty(), Status()
+        old = await opened(store, status)
+        store.script = once(operation, Fault.HANG)
+        commits = asyncio.ensure_future(commit(old, store, attempt(1)))
+        while not store.waiting:
+            await asyncio.sleep(0)
+        new = await opened(store, status)
+        store.waiting[0].go()
+        with pytest.raises(Displaced):
+            await commits
+        assert (await opened(store, status)).state == new.state
 
     async def test_a_segment_that_lands_while_another_claims_is_not_acknowledged(self) -> None:
         store, status = faulty(), Status()

@@ -103,6 +103,10 @@ class TestFidelity:
         one, other = replace(ONE, objective=math.nan), replace(ONE, objective=float("nan"))
         assert records.changes(run(one), run(other)) == []
 
+    def test_a_nan_in_a_configuration_that_stays_is_no_change(self) -> None:
+        one, other = replace(ONE, config={"x": math.nan}), replace(ONE, config={"x": float("nan")})
+        assert records.changes(run(one), run(other)) == []
+
     def test_a_nan_in_a_result_keeps_its_text(self) -> None:
         result = Result(1, {"loss": math.nan, "training_iteration": 1})
         (found,) = stored(records.changes(run(ONE), run(replace(ONE, seq=1)), {"00000": [result]}))

@@ -114,26 +114,32 @@ def _trial_changes(
 ) -> list[Record]:
     row = trial_json.write(trial)
     if known is None:
-        created = [_row(None, trial, row)]
-        return [*created, *_results(trial, trial.attempt, news, alone=True)] if news else created
-    lived = _life(known) != _life(trial)
-    # Rows are compared, not objective values: a NaN that stays a NaN is no change.
-    moved = lived or row != trial_json.write(known)
+        config = numbers.encode(trial.config)
+        created = {"type": "trial", "what": "created", **row, "config": config}
+        return [created, *(_results(trial, trial.attempt, news, alone=True) if news else ())]
+    # What is written is compared, not the states: a NaN that stays a NaN is no change.
+    config = _changed_config(known, trial)
+    old = trial_json.write(known)
+    lived = bool(config) or _life(row) != _life(old)
     records: list[Record] = []
-    if news or (moved and not lived):
+    if news or (row != old and not lived):
         records += _results(trial, known.attempt, news, alone=not lived)
-    return [*records, _row(known, trial, row)] if lived else records
+    if lived:
+        records.append({"type": "trial", "what": _what(known, trial), **row, **config})
+    return records
 
 
-def _row(known: TrialState | None, trial: TrialState, row: Record) -> Record:
-    record = {"type": "trial", "what": _what(known, trial), **row}
-    if known is None or known.config != trial.config:
-        record["config"] = numbers.encode(trial.config)
-    return record
+def _changed_config(known: TrialState, trial: TrialState) -> dict[str, Any]:
+    """It is set when the trial is created, and then never again, if all is well."""
+    if known.config == trial.config:
+        return {}
+    config = numbers.encode(trial.config)
+    return {} if config == numbers.encode(known.config) else {"config": config}
 
 
-def _life(trial: TrialState) -> TrialState:
-    return trial.without_progress()
+def _life(row: Record) -> dict[str, Any]:
+    """The row without progress, which has records of its own."""
+    return {key: value for key, value in row.items() if key not in trial_json.PROGRESS}
 
 
 def _results(
@@ -161,10 +167,8 @@ def _results(
     return list(records)
 
 
-def _what(known: TrialState | None, trial: TrialState) -> str:
+def _what(known: TrialState, trial: TrialState) -> str:
     """One word for those who read a journal; nothing depends on it."""
-    if known is None:
-        return "created"
     if trial.attempt != known.attempt:
         return "replaced" if known.open and trial.open else "started"
     if known.open and not trial.open:

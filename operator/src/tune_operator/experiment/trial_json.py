@@ -21,6 +21,9 @@ from tune_operator.lifecycle.trial_state import (
 from tune_trainer.protocol import fields, numbers
 from tune_trainer.protocol.keys import CheckpointRef
 
+PROGRESS = frozenset({"seq", "iteration", "objective", "objectiveText", "checkpoint"})
+"""Keys of a row that change with every report."""
+
 _WHAT = "trial"
 _TEXTS = {"reason": "reason", "podUID": "pod_uid", "node": "node"}
 _COUNTS = {
