@@ -132,6 +132,10 @@ class Gates:
 
         Raises Displaced when somebody else has opened it, and Conflict when the status changed.
         """
+        shown = status.term(run.obj.get("status") or {})
+        if run.journal is not None and shown > run.journal.term:
+            # Also while the store does not answer: what we know is old, and must not be shown.
+            raise Displaced(f"the status shows a term above {run.journal.term}")
         if self.writer.clock.monotonic() < run.open_after:
             return False
         if not await self.open_store(run, accepted) or run.store is None:
@@ -149,8 +153,6 @@ class Gates:
         return True
 
     async def _keep(self, run: Run, journal: Journal, store: ObjectStore) -> None:
-        if status.term(run.obj.get("status") or {}) > journal.term:
-            raise Displaced(f"the status shows a term above {journal.term}")
         if journal.pending:
             await journal.flush(store)
             run.advance()

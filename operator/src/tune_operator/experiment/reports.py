@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tune_operator.api.constants import LABEL_EXPERIMENT_UID
 from tune_operator.experiment.look import record_results
 from tune_operator.experiment.run import Key, Run
 from tune_operator.kube.client import Kube
@@ -133,11 +134,13 @@ class Reports:
         view = self.pods.get(pod.namespace, pod.name)
         if view is None or view.uid != pod.uid:
             try:
-                self.pods.observe(await self.kube.get(PODS, pod.namespace, pod.name))
+                raw = await self.kube.get(PODS, pod.namespace, pod.name)
             except NotFound:
                 raise Outdated("this Pod does not exist any more") from None
             except KubeError:
                 raise NotReady("the API server does not answer: ask again") from None
+            if LABEL_EXPERIMENT_UID in (raw["metadata"].get("labels") or {}):
+                self.pods.observe(raw)  # the cache holds no others
             view = self.pods.get(pod.namespace, pod.name)
         if view is None or view.uid != pod.uid or not view.experiment_uid:
             raise Outdated("this Pod is no attempt of a trial")
