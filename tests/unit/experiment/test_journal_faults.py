@@ -80,8 +80,7 @@ class TestCommit:
         old = await opened(store, status)
         store.script = once(operation, Fault.HANG)
         commits = asyncio.ensure_future(commit(old, store, attempt(1)))
-        while not store.waiting:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
         new = await opened(store, status)
         store.waiting[0].go()
         with pytest.raises(Displaced):

@@ -1,20 +1,18 @@
 """The claim: one writer per run, whatever the Lease says (DESIGN 9, Term).
 
-Opening a run takes the next term, first in the object's status (compare-and-swap), then as an
-object in the store. The PUT also proves, before the first Pod, that the store takes our writes.
+It is the first object of an opening, number 0 of its segments. Its PUT also proves, before the
+first Pod, that the store takes our writes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 from tune_operator.experiment.segments import JournalUnreadable
-from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol import VERSION, fields
 from tune_trainer.protocol.errors import ProtocolError
-from tune_trainer.protocol.keys import RunKeys, SegmentRef, parse_segment_key
+from tune_trainer.protocol.keys import SegmentRef
 
 
 class Displaced(Exception):
@@ -52,34 +50,6 @@ class Claim:
             "owner": asdict(owner),
         }
         return json.dumps(document, sort_keys=True).encode() + b"\n"
-
-
-async def next_term(store: ObjectStore, keys: RunKeys, known: int) -> int:
-    """One above every term that left a trace, in status or store. Raises StoreError."""
-    return 1 + max([known, *(term for term, _ in await _claims(store, keys))])
-
-
-async def open_run(
-    store: ObjectStore,
-    keys: RunKeys,
-    owner: Owner,
-    claim: Claim,
-    take_term: Callable[[int], Awaitable[None]],
-) -> None:
-    """Claim the run. ``take_term`` writes the term into the status and raises if it may not.
-
-    Safe to call again with the same claim until it returns. Raises Displaced and StoreError.
-    """
-    await take_term(claim.term)
-    await store.put_if_absent(keys.segment(claim.segment(0)), claim.document(owner))
-    # Only a LIST after our own PUT sees whoever was faster; the higher (term, nonce) stays.
-    if max(await _claims(store, keys)) > (claim.term, claim.nonce):
-        raise Displaced(f"term {claim.term} of the run was overtaken")
-
-
-async def _claims(store: ObjectStore, keys: RunKeys) -> list[tuple[int, str]]:
-    parsed = [parse_segment_key(key) for key in await store.list(keys.journal())]
-    return [(ref.term, ref.nonce) for ref in parsed if ref is not None and ref.seq == 0]
 
 
 def check_document(key: str, data: bytes) -> None:
