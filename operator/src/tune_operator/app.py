@@ -30,6 +30,7 @@ from tune_operator.kube.executor import Executor
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.leader import LeaderElection, mark_leader_pod
 from tune_operator.kube.nodes import Nodes
+from tune_operator.kube.patience import patiently
 from tune_operator.kube.resources import EXPERIMENTS, NAMESPACES, PODS
 from tune_operator.kube.served import served
 from tune_operator.kube.tokens import TokenAuthenticator
@@ -154,7 +155,9 @@ class Operator:
         settings = self.settings
         supervisor = Supervisor()
         try:
-            ca = await serving_ca(self.kube, settings.namespace, settings.ca_secret)
+            ca = await patiently(
+                lambda: serving_ca(self.kube, settings.namespace, settings.ca_secret), self.clock
+            )
             certificate = ServingCertificate(ca, [urlsplit(settings.service_url).hostname or ""])
             supervisor.start("certificate", certificate.run())
             supervisor.start("pods", self.pods.run())
@@ -193,8 +196,10 @@ class Operator:
         supervisor.start("sweep", sweep)
         await server.start()
         try:
-            if settings.pod_name:
-                await mark_leader_pod(self.kube, settings.namespace, settings.pod_name)
+            if name := settings.pod_name:
+                await patiently(
+                    lambda: mark_leader_pod(self.kube, settings.namespace, name), self.clock
+                )
             await supervisor.run(closing)
         finally:
             await server.stop()
@@ -235,7 +240,8 @@ class Operator:
         return "the view of the Pods is not complete yet" if leading else None
 
     async def _reconciler(self, session: Session) -> Reconciler:
-        cluster = (await self.kube.get(NAMESPACES, None, "kube-system"))["metadata"]["uid"]
+        system = await patiently(lambda: self.kube.get(NAMESPACES, None, "kube-system"), self.clock)
+        cluster = system["metadata"]["uid"]
         writer = StatusWriter(self.kube, self.clock, self.metrics, self.objects)
         return Reconciler(
             kube=self.kube,
