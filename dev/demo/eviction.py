@@ -1,6 +1,7 @@
 """The interruption: a running trial loses its Pod through the Eviction API and has to come back."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from dev.demo.errors import StepFailed
@@ -19,6 +20,13 @@ class Interruption:
     trial: str
     attempt: int
     committed: int
+
+
+def resumed_at(message: str, trial: Trial) -> int | None:
+    """The iteration that an event TrialResumed of this very attempt names."""
+    about = f"trial {trial.name} resumed as attempt {trial.attempt} from the checkpoint of "
+    found = re.fullmatch(re.escape(about) + r"iteration (\d+)", message)
+    return int(found[1]) if found else None
 
 
 class Eviction:
@@ -74,14 +82,12 @@ class Eviction:
 
     def _tell_resumed(self, done: Interruption, trial: Trial) -> None:
         """Wait for the first new iteration, then compare it with what was committed."""
-        if trial.state == "Pending" or not trial.resume_plan:
+        start = self._resumed_at(trial)
+        if start is None or (trial.iteration <= start and not trial.finished):
             return
-        start = trial.resume_plan[0]
-        if trial.iteration <= start.iteration and not trial.finished:
-            return
-        if start.iteration < done.committed:
+        if start < done.committed:
             raise StepFailed(
-                f"trial {trial.name} came back at iteration {start.iteration}, but a checkpoint "
+                f"trial {trial.name} came back at iteration {start}, but a checkpoint "
                 f"of iteration {done.committed} had been committed"
             )
         end = trial.interruption
@@ -89,9 +95,19 @@ class Eviction:
         self._screen.stress(
             f"trial {trial.name}: attempt {done.attempt} was interrupted at iteration "
             f"{end.get('iteration')} ({end.get('class')}, {end.get('reason')}); attempt "
-            f"{trial.attempt} resumed from the checkpoint of iteration {start.iteration} "
+            f"{trial.attempt} resumed from the checkpoint of iteration {start} "
             f"and is at {trial.iteration}"
         )
+
+    def _resumed_at(self, trial: Trial) -> int | None:
+        """Where the attempt went on, as the operator told it in an event."""
+        told = self._shell.json(
+            *KUBECTL, "get", "events", "--field-selector=reason=TrialResumed", "--output=json"
+        )
+        for event in told["items"]:
+            if found := resumed_at(event["message"], trial):
+                return found
+        return None
 
     def require_resumed(self) -> None:
         """StepFailed unless a trial was interrupted and came back."""

@@ -19,7 +19,6 @@ class Trial:
     iteration: int
     value: float | None
     checkpoint: CheckpointRef | None
-    resume_plan: tuple[CheckpointRef, ...]
     params: Mapping[str, Any]
     interruption: Mapping[str, Any]
 
@@ -33,7 +32,6 @@ class Trial:
             iteration=entry.get("iteration", 0),
             value=entry.get("objectiveValue"),
             checkpoint=CheckpointRef(saved["attempt"], saved["iteration"]) if saved else None,
-            resume_plan=tuple(CheckpointRef.parse(text) for text in entry.get("plan", ())),
             params=entry.get("params", {}),
             interruption=entry.get("lastInterruption", {}),
         )

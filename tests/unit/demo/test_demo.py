@@ -1,15 +1,20 @@
 """What the demo makes of a status, and when it refuses to start on somebody's cluster."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dev.demo.errors import StepFailed
+from dev.demo.eviction import resumed_at
 from dev.demo.screen import Screen, parameters
 from dev.demo.shell import Shell
 from dev.demo.target import images_from
 from dev.demo.view import Experiment, candidate
+from tune_operator.lifecycle.events import start_events
+from tune_operator.lifecycle.trial_state import TrialState
+from tune_trainer.protocol.keys import CheckpointRef
 
 
 def trial(name: str, **fields: Any) -> dict[str, Any]:
@@ -96,6 +101,29 @@ def test_without_a_terminal_each_change_is_one_line(capsys: pytest.CaptureFixtur
         "   trial 00000  Running attempt 1 iteration 1 value - checkpoint - lr=0.01",
         "   trial 00000  Running attempt 1 iteration 6 value 0.5000 checkpoint at 5 lr=0.01",
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "start"),
+    [
+        ("trial 00000 resumed as attempt 2 from the checkpoint of iteration 10", 10),
+        ("trial 00000 resumed as attempt 1 from the checkpoint of iteration 10", None),
+        ("trial 00001 resumed as attempt 2 from the checkpoint of iteration 10", None),
+        ("trial 00000 resumed as attempt 2 from scratch, there was no checkpoint yet", None),
+    ],
+    ids=["this attempt", "an earlier one", "another trial", "from scratch"],
+)
+def test_where_a_trial_went_on_is_what_the_event_says(message: str, start: int | None) -> None:
+    (resumed,) = experiment(trial("00000", attempt=2)).trials
+    assert resumed_at(message, resumed) == start
+
+
+def test_the_operator_words_that_event_as_the_demo_reads_it() -> None:
+    before = TrialState("00000", attempt=1)
+    begun = replace(before, attempt=2, iteration=10, plan=(CheckpointRef(1, 10),))
+    (event,) = start_events(before, begun)
+    (resumed,) = experiment(trial("00000", attempt=2)).trials
+    assert resumed_at(event.message, resumed) == 10
 
 
 def test_parameters_are_one_line() -> None:

@@ -105,7 +105,8 @@ def read(s: Situation, code: int | None, record: str, node: str) -> Outcome:  # 
         return 19, "pending", "-"
     if not ever_started:
         return 20, "-", "-"
-    if s.target == "DisruptionTarget" or (s.cordoned and node != "gone"):
+    # Beyond DESIGN's words: one that hangs would not hear that it should save, and stay for ever.
+    if (s.target == "DisruptionTarget" or (s.cordoned and node != "gone")) and not s.late:
         return 21, "running", "-"
     # A node that is gone is no better known than one that is silent.
     if node in ("gone", "unreachable"):

@@ -190,6 +190,7 @@ SITUATIONS = (
         target="TerminationTarget",
     ),
     _unstarted("starting", "starting"),
+    _unstarted("starting, on a cordoned node", "starting", cordoned=True),
     _unstarted("starting for too long", "starting", late=True),
     _unstarted("starting for too long, on a cordoned node", "starting", late=True, cordoned=True),
     _unstarted(

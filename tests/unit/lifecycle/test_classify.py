@@ -613,9 +613,14 @@ def test_rows_are_in_the_order_of_their_numbers() -> None:
         pytest.param(evidence(pod(RUNNING), node=SILENT), at(10), id="22 ask again"),
         pytest.param(evidence(pod(RUNNING), heard=20, **DEADLINE), at(80), id="24 until it hangs"),
         pytest.param(
-            evidence(pod(RUNNING), heard=20, intent=StopIntent.STOP, **DEADLINE),
+            evidence(pod(RUNNING), heard=20, intent=StopIntent.SUSPEND, **DEADLINE),
             None,
-            id="24 never when it is being stopped",
+            id="24 never when it is being deleted",
+        ),
+        pytest.param(
+            evidence(pod(RUNNING), heard=20, intent=StopIntent.STOP, **DEADLINE),
+            at(80),
+            id="24 until it is too late to hear of its stop",
         ),
     ],
 )

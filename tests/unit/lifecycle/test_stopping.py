@@ -385,6 +385,18 @@ class TestStoppedRuns:
         assert (made.phase, made.reason) == (Phase.TERMINATED, EXPERIMENT_STOPPED)
         assert (made.failures, made.disruptions, made.plan) == (0, 0, refs("1-7"))
 
+    def test_a_trainer_that_hangs_gets_a_signal_after_all(self) -> None:
+        """It reports nothing, so it would never hear that it should stop."""
+        decision = step(
+            trial(0, stop_intent=STOP),
+            pods=(pod(RUNNING),),
+            of=experiment(failure={"progressDeadlineSeconds": 10}),
+            heard={KEY: at(-11)},
+            total=1,
+        )
+        assert deleted(decision) == ["pod-1"]
+        assert decision.state.trials[0].stop_intent is STOP
+
     def test_who_completes_is_complete(self) -> None:
         decision = step(
             ERRORED,

@@ -91,7 +91,8 @@ TABLE: tuple[Row, ...] = (
     Row(18, lambda e: e.pod is None, verdicts.not_created),
     Row(19, _unplaced, verdicts.not_placed),
     Row(20, lambda e: not e.ever_started, verdicts.starting),
-    Row(21, lambda e: bool(e.announcement), verdicts.about_to_go),
+    # One that hangs would not hear that it should save, and would hang on a cordoned node for ever.
+    Row(21, lambda e: bool(e.announcement) and not e.hung, verdicts.about_to_go),
     Row(22, lambda e: e.node_unreachable or e.node_gone, verdicts.silent_node),
     Row(23, lambda e: e.hung and not e.stop_intent, verdicts.hung),
     Row(24, lambda _: True, verdicts.running),

@@ -173,7 +173,7 @@ class Observation:
 
     def wants_ending(self, trial: TrialState) -> bool:
         """Whether exit record and manifests must be read before a row is chosen for the attempt:
-        the trainer is terminal or should be long ago, the Pod is gone, ``/complete`` came, or the
+        the trainer is terminal, the Pod is gone or about to be fenced, ``/complete`` came, or the
         experiment goes without it (DESIGN 5.2, step 5).
         """
         progress = self.progress.get(trial.name)
@@ -181,8 +181,7 @@ class Observation:
             return True
         deleted = self.experiment.deleted
         late = deleted is not None and self.now >= deleted + self.experiment.stop_bound
-        evidence = self.evidence(trial)
-        return late or evidence.over or evidence.overdue
+        return late or self.evidence(trial).ending
 
 
 def needs_store(observation: Observation) -> tuple[TrialState, ...]:

@@ -59,7 +59,8 @@ def delete_stopped(draft: Draft) -> None:
         pod = draft.o.pod_of(trial)
         if pod is None or pod.deleted is not None or pod.terminal:
             continue
-        waits = trial.stop_intent is StopIntent.STOP and pod.trainer.started
+        asked = trial.stop_intent is StopIntent.STOP and pod.trainer.started
+        waits = asked and not draft.o.evidence(trial).hung  # who reports nothing hears nothing
         if deleting or (trial.stop_intent and not waits):
             draft.actions.append(DeletePod(pod.namespace, pod.name, pod.uid))
 

@@ -221,7 +221,8 @@ def hung(e: Evidence) -> Verdict:
 
 
 def running(e: Evidence) -> Verdict:
-    again = None if e.stop_intent else e.hung_at
+    again = e.hung_at if e.stop_intent in ("", StopIntent.STOP) else None
+    again = None if e.hung else again
     return Verdict(24, "running", Then.WAIT, look_again=again)
 
 
