@@ -13,8 +13,8 @@ OWNER = Owner("cluster", "ns", "digits", "uid")
 
 
 def test_the_higher_term_wins_and_among_equals_the_higher_nonce() -> None:
-    claims = [Claim(1, "ff"), Claim(2, "aa"), Claim(2, "bb"), Claim(10, "aa")]
-    assert sorted(claims[::-1]) == claims
+    claims = [Claim(10, "aa"), Claim(2, "bb"), Claim(2, "aa"), Claim(1, "ff")]
+    assert sorted(claims) == [Claim(1, "ff"), Claim(2, "aa"), Claim(2, "bb"), Claim(10, "aa")]
 
 
 def test_it_is_the_segment_with_number_0() -> None:
