@@ -156,6 +156,11 @@ class Reports:
 
     def _trial(self, run: Run, view: PodView, attempt: int) -> TrialState:
         trial = run.durable.trial(view.trial)
+        if view.attempt == attempt and (trial is None or trial.attempt < attempt):
+            # No Pod is made before its attempt is journaled: somebody opened the run after us, and
+            # we were frozen or cut off meanwhile. It is for them to answer.
+            self.wake(run.key, 0.0)
+            raise NotReady("the attempt is not known here: ask again")
         if trial is None or not trial.open or not (trial.attempt == view.attempt == attempt):
             raise Outdated("this attempt is not the current one of its trial")
         if trial.pod_uid not in ("", view.uid):

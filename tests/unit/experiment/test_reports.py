@@ -1,0 +1,104 @@
+"""Who is sent away for good, and who is told to ask again: the first answer ends a trainer."""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from kubernetes.aio.client import Configuration
+
+from tune_operator.api.constants import (
+    LABEL_ATTEMPT,
+    LABEL_EXPERIMENT,
+    LABEL_EXPERIMENT_UID,
+    LABEL_TRIAL,
+)
+from tune_operator.experiment.accepted import Accepted
+from tune_operator.experiment.claim import Claim
+from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.reports import Reports
+from tune_operator.experiment.run import Run
+from tune_operator.kube.client import Kube
+from tune_operator.kube.informer import Informer
+from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle import pod_view
+from tune_operator.lifecycle.trial_state import Phase, RunState, TrialState
+from tune_operator.obs.metrics import Metrics
+from tune_operator.reports.identity import PodIdentity
+from tune_operator.reports.sink import NotReady, Outdated
+from tune_operator.runtime.clock import SystemClock
+from tune_trainer.protocol.keys import RunKeys
+from tune_trainer.protocol.messages import ResultsRequest, SessionRequest
+
+UID = "experiment-uid"
+POD = PodIdentity("team", "pod", "pod-uid")
+
+
+def trial(attempt: int, **fields: Any) -> TrialState:
+    return TrialState(name="00000", phase=Phase.RUNNING, attempt=attempt, open=True, **fields)
+
+
+def pod(name: str, attempt: int) -> dict[str, Any]:
+    labels = {
+        LABEL_EXPERIMENT: "digits",
+        LABEL_EXPERIMENT_UID: UID,
+        LABEL_TRIAL: name,
+        LABEL_ATTEMPT: str(attempt),
+    }
+    meta = {"namespace": POD.namespace, "name": POD.name, "uid": POD.uid, "labels": labels}
+    containers = [{"name": "trainer", "image": "any"}]
+    return {
+        "metadata": {**meta, "resourceVersion": "1"},
+        "spec": {"containers": containers, "nodeName": "node"},
+        "status": {"phase": "Running"},
+    }
+
+
+@pytest.fixture
+async def kube() -> AsyncIterator[Kube]:
+    """Nobody is asked: what a report needs of the API server is in the view of the Pods."""
+    client = Kube(Configuration())
+    yield client
+    await client.close()
+
+
+def reports(kube: Kube, known: TrialState, reporting: dict[str, Any]) -> Reports:
+    """An operator whose journal has one trial, before it heard of anybody who came after it."""
+    pods = Informer(kube, PODS, (), "", pod_view.project, lambda _view: None)
+    pods.observe(reporting)
+    keys = RunKeys.of("", "team", "digits", UID)
+    journal = Journal(keys, Claim(1, "a"), RunState(trials=(known,)), empty=False)
+    run = Run(("team", "digits"), UID, {}, accepted=cast(Accepted, object()), journal=journal)
+    return Reports(kube, pods, {UID: run}, lambda _key, _wait: None, SystemClock(), Metrics())
+
+
+@pytest.mark.parametrize(
+    ("known", "reporting", "answer"),
+    [
+        (trial(2, pod_uid="another"), pod("00000", 1), Outdated),
+        (trial(1, pod_uid="another"), pod("00000", 1), Outdated),
+        (trial(1, pod_uid="another"), pod("00000", 2), NotReady),
+        (trial(1, pod_uid="another"), pod("00007", 1), NotReady),
+    ],
+    ids=[
+        "an attempt that was replaced",
+        "a second Pod of the attempt",
+        "a later attempt than we know of: we were replaced, not the trainer",
+        "a trial that we do not know of",
+    ],
+)
+async def test_only_who_was_replaced_is_sent_away(
+    kube: Kube, known: TrialState, reporting: dict[str, Any], answer: type[Exception]
+) -> None:
+    sink = reports(kube, known, reporting)
+    name = reporting["metadata"]["labels"][LABEL_TRIAL]
+    attempt = int(reporting["metadata"]["labels"][LABEL_ATTEMPT])
+    with pytest.raises(answer):
+        await sink.session(POD, SessionRequest(name, attempt))
+    with pytest.raises(answer):
+        await sink.results(POD, ResultsRequest(attempt, ()))
+
+
+async def test_a_body_that_names_another_attempt_than_the_pod_is_refused(kube: Kube) -> None:
+    sink = reports(kube, trial(1, pod_uid=POD.uid), pod("00000", 1))
+    with pytest.raises(Outdated):
+        await sink.session(POD, SessionRequest("00000", 2))
