@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,9 @@ from dev.demo.shell import Shell
 from dev.demo.target import Images
 from tests import clusters
 from tests.clusters import Cluster
+from tests.e2e.node import Node
 from tests.e2e.stage import Stage
+from tests.e2e.workload import UNRULY_SOURCE, slow
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +38,28 @@ def stage(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     keys = install.example(shell, screen)
     stage = Stage(shell, keys, run_folder(cluster))
+    stage.source(UNRULY_SOURCE, install.EXAMPLE / "digits.py", Path(__file__).parent / "unruly.py")
     yield stage
     stage.clear()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stage: Stage) -> dict[str, Any]:
+    """Trial 00000 after 16 iterations in which nothing happened."""
+    stage.apply("calm", **slow(16, 0))
+    stage.condition("calm", "Complete")
+    row = stage.row("calm")
+    assert (row["attempt"], row["iteration"]) == (1, 16)
+    return row
+
+
+@pytest.fixture
+def node(cluster: Cluster, stage: Stage) -> Iterator[Node]:
+    """The node; well again afterwards, whatever was done to it."""
+    node = Node(cluster, stage.shell)
+    yield node
+    node.uncordon()
+    node.bring_back()
 
 
 def run_folder(cluster: Cluster) -> Path:

@@ -14,12 +14,18 @@ from dev.demo.install import EXAMPLE, STORE_SERVICE
 from dev.demo.shell import Shell
 from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
 from tests.polling import soon
-from tune_trainer.protocol.keys import CheckpointRef, RunKeys, parse_manifest_key
+from tune_trainer.protocol.exit_record import ExitRecord
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys, TrialKeys, parse_manifest_key
 
 PATIENCE = 90.0
 """Seconds after which a fact that did not come true fails the test."""
 
 KUBECTL = ("kubectl", "--namespace", NAMESPACE)
+BUCKET = "tune"
+
+
+def _keys(name: str, uid: str, trial: str) -> TrialKeys:
+    return RunKeys.of("digits", NAMESPACE, name, uid).trial(trial)
 
 
 class Stage:
@@ -39,6 +45,23 @@ class Stage:
             secure=False,
         )
 
+    def with_store(self, store: Minio) -> "Stage":
+        """The same, for experiments that keep their checkpoints there."""
+        other = copy.copy(self)
+        other.store = store
+        return other
+
+    def source(self, name: str, *files: Path) -> None:
+        """A ConfigMap of modules."""
+        modules = {file.name: file.read_text() for file in files}
+        self.create("v1", "ConfigMap", name, data=modules)
+
+    def create(self, version: str, kind: str, name: str, **fields: Any) -> None:
+        """Any other object of the namespace; one of that name is replaced."""
+        metadata = {"name": name, "namespace": NAMESPACE}
+        body = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+        self.shell.run(*KUBECTL, "apply", "--filename=-", stdin=json.dumps(body))
+
     def apply(self, name: str, **changes: Any) -> None:
         """The digits example under another name; ``changes`` replace whole sections."""
         manifest = cast(dict[str, Any], yaml.safe_load((EXAMPLE / "experiment.yaml").read_text()))
@@ -47,9 +70,22 @@ class Stage:
         manifest["spec"] = {key: value for key, value in spec.items() if value is not None}
         self.shell.run(*KUBECTL, "apply", "--filename=-", stdin=yaml.safe_dump(manifest))
 
+    def change(self, name: str, **spec: Any) -> None:
+        """Change fields of the live object, as ``kubectl edit`` would."""
+        patch = json.dumps({"spec": spec})
+        self.shell.run(*KUBECTL, "patch", "tx", name, "--type=merge", f"--patch={patch}")
+
+    def delete(self, name: str) -> None:
+        """Delete the experiment; returns when it is gone."""
+        self.shell.run(*KUBECTL, "delete", "tx", name, "--timeout=90s")
+
     def get(self, name: str) -> dict[str, Any]:
         """The experiment; empty when it does not exist."""
         return self.shell.json(*KUBECTL, "get", "tx", name, "--ignore-not-found", "--output=json")
+
+    def uid(self, name: str) -> str:
+        """Identity of the object, and name of its run in the store."""
+        return cast(str, self.get(name)["metadata"]["uid"])
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """Its Pods."""
@@ -89,16 +125,44 @@ class Stage:
         what = f"trial {trial} of {name} reaches iteration {iteration}"
         return soon(reached, what, PATIENCE, lambda: self.explain(name))
 
-    def condition(self, name: str, kind: str, status: str = "True") -> dict[str, str]:
-        """Wait for a condition."""
+    def attempt(self, name: str, number: int, trial: str = "00000") -> dict[str, Any]:
+        """Wait until this attempt of a trial has begun; the trial's row."""
+
+        def begun() -> dict[str, Any] | None:
+            row = self.row(name, trial)
+            return row if row.get("attempt", 0) >= number else None
+
+        what = f"attempt {number} of trial {trial} of {name} begins"
+        return soon(begun, what, PATIENCE, lambda: self.explain(name))
+
+    def condition(
+        self, name: str, kind: str, status: str = "True", reason: str = ""
+    ) -> dict[str, str]:
+        """Wait for a condition, with this reason if one is given."""
 
         def found() -> dict[str, str] | None:
             for entry in self.get(name).get("status", {}).get("conditions", []):
-                if (entry["type"], entry["status"]) == (kind, status):
+                same = (entry["type"], entry["status"]) == (kind, status)
+                if same and reason in ("", entry["reason"]):
                     return cast(dict[str, str], entry)
             return None
 
-        return soon(found, f"{name} {kind}={status}", PATIENCE, lambda: self.explain(name))
+        what = f"{name} {kind}={status} {reason}"
+        return soon(found, what, PATIENCE, lambda: self.explain(name))
+
+    def told(self, name: str, *words: str) -> None:
+        """Wait until ``kubectl describe`` says all of this."""
+
+        def said() -> bool:
+            text = self.shell.run(*KUBECTL, "describe", "tx", name)
+            return all(word in text for word in words)
+
+        soon(said, f"describe says {words}", PATIENCE, lambda: self.explain(name))
+
+    def line(self, name: str) -> dict[str, str]:
+        """What ``kubectl get`` prints, by column."""
+        header, line = self.shell.run(*KUBECTL, "get", "tx", name).splitlines()
+        return dict(zip(header.split(), line.split(), strict=False))
 
     def evict(self, pod: str) -> None:
         """The Eviction API, as a drain uses it."""
@@ -123,11 +187,16 @@ class Stage:
 
     def committed(self, name: str, uid: str, trial: str = "00000") -> list[CheckpointRef]:
         """Committed checkpoints of a trial, oldest first."""
-        root = RunKeys.of("digits", NAMESPACE, name, uid)
-        prefix = root.trial(trial).manifests()
-        listed = self.store.list_objects("tune", prefix, recursive=True)
+        prefix = _keys(name, uid, trial).manifests()
+        listed = self.store.list_objects(BUCKET, prefix, recursive=True)
         refs = (parse_manifest_key(item.object_name or "") for item in listed)
         return sorted(ref for ref in refs if ref is not None)
+
+    def exit_record(self, name: str, uid: str, trial: str, attempt: int) -> ExitRecord:
+        """What an attempt left as its end."""
+        answer = self.store.get_object(BUCKET, _keys(name, uid, trial).exit_record(attempt))
+        with answer:
+            return ExitRecord.from_bytes(answer.read())
 
     def gone(self, name: str) -> None:
         """Wait until neither the experiment nor any of its Pods exists."""

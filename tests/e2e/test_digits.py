@@ -8,25 +8,10 @@ import pytest
 from dev.demo.errors import StepFailed
 from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
 from tests.e2e.stage import KUBECTL, PATIENCE, Stage
+from tests.e2e.workload import slow
 from tests.polling import soon
 
 pytestmark = pytest.mark.timeout(180)
-
-SPACE = {
-    "lr": {"loguniform": {"lower": 0.0001, "upper": 0.1}},
-    "act": {"choice": ["relu", "tanh"]},
-}
-
-
-def slow(iterations: int, seconds: float, trials: int = 1) -> dict[str, Any]:
-    """Changes that make a short experiment of steps slow enough to interrupt."""
-    return {
-        "numSamples": trials,
-        "search": {"seed": 11, "space": {**SPACE, "step_seconds": {"constant": seconds}}},
-        "stop": {"criteria": {"training_iteration": iterations}},
-        "checkpoint": {"frequency": 5, "atEnd": True},
-        "failure": {"maxFailures": 3, "backoff": {"initialSeconds": 0}},
-    }
 
 
 def test_an_evicted_trial_ends_like_an_undisturbed_one(stage: Stage) -> None:
