@@ -28,11 +28,15 @@ class Link:
         self._pumps: set[asyncio.Task[None]] = set()
         self.open = asyncio.Event()
         self.open.set()
+        self.refusing = False
         self.connections = 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the client."""
         self.connections += 1
+        if self.refusing:
+            writer.transport.abort()
+            return
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
         except OSError:
@@ -57,8 +61,14 @@ class Link:
         """Connections stay, nothing gets through any more: neither data nor an end."""
         self.open.clear()
 
+    def refuse(self) -> None:
+        """Break all connections, and every new one at once."""
+        self.refusing = True
+        self.cut()
+
     def restore(self) -> None:
         """Let everything through again, what was held back included."""
+        self.refusing = False
         self.open.set()
 
     def cut(self) -> None:

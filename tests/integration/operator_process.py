@@ -1,5 +1,6 @@
 """The operator as users run it: a process of its own, which a test may kill at any moment."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -25,11 +26,13 @@ def free_port() -> int:
 class OperatorProcess:
     """``python -m tune_operator`` against the cluster of KUBECONFIG, watching all namespaces.
 
-    Its ports stay the same over restarts, as its Service would.
+    Its ports stay the same over restarts, as its Service would. ``variables`` add to its
+    environment.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, **variables: str) -> None:
         self.log = log
+        self.variables = variables
         self.port = free_port()
         self.obs_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +55,7 @@ class OperatorProcess:
             "TUNE_LEASE_SECONDS": "3",
             "TUNE_LOG_LEVEL": "INFO",
             "PYTHONWARNINGS": "error",
+            **self.variables,
         }
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -89,6 +93,22 @@ class OperatorProcess:
         found = f"{name}{{{series}}} " if labels else f"{name} "
         values = [float(line.split()[1]) for line in lines if line.startswith(found)]
         return values[0] if values or not labels else 0.0
+
+    def freeze(self) -> None:
+        """It stands still; its connections stay."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on as if no time had passed."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself; the exit code."""
+        process = self._process
+        assert process is not None
+        code = await asyncio.to_thread(process.wait, timeout=READY_SECONDS)
+        self._process = None
+        return code
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing released."""
