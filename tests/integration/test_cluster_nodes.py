@@ -14,7 +14,7 @@ from tune_operator.kube.resources import PODS, Resource
 
 TOOL = Path(__file__).parents[2] / "dev" / "cluster"
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-NODE = "kwok-node-0"
+NODE, ANOTHER = "kwok-node-0", "kwok-node-1"
 LOSS_SECONDS = 30
 
 
@@ -34,7 +34,11 @@ async def nothing_to_say() -> str:
 
 
 async def test_a_node_is_lost_and_found(cluster: Cluster, kube: Kube, namespace: str) -> None:
+    """A Pod that is deleted later, on another node, ends before the one on the lost node does."""
     await account_ready(kube, namespace)
+    witness = attempt_pod(namespace, "elsewhere", {})
+    witness["spec"]["nodeName"] = ANOTHER
+    await kube.create(PODS, namespace, witness)
     body = attempt_pod(namespace, "there", {})
     body["spec"]["nodeName"] = NODE
     toleration = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
@@ -52,6 +56,10 @@ async def test_a_node_is_lost_and_found(cluster: Cluster, kube: Kube, namespace:
     async def lost() -> bool:
         return await effects() == {"NoSchedule", "NoExecute"} and await deleted()
 
+    async def witnessed() -> bool:
+        items, _ = await kube.list(PODS, namespace)
+        return [item["metadata"]["name"] for item in items] == ["there"]
+
     async def found() -> bool:
         items, _ = await kube.list(PODS, namespace)
         return not items and not await effects()
@@ -59,6 +67,10 @@ async def test_a_node_is_lost_and_found(cluster: Cluster, kube: Kube, namespace:
     tool("stop-node", cluster, "--node", NODE)
     try:
         await eventually(lost, "the node is unreachable", LOSS_SECONDS, nothing_to_say)
+        other = await kube.get(PODS, namespace, "elsewhere")
+        await kube.delete(PODS, namespace, "elsewhere", uid=other["metadata"]["uid"])
+        await eventually(witnessed, "the other Pod ended", LOSS_SECONDS, nothing_to_say)
+        assert (await kube.get(PODS, namespace, "there"))["status"]["phase"] == "Running"
     finally:
         tool("start-node", cluster, "--node", NODE)
     await eventually(found, "the node ended its Pod", LOSS_SECONDS, nothing_to_say)
