@@ -102,7 +102,8 @@ async def lab(
 
 
 @pytest.fixture
-async def fleet(kube: Kube, cluster: Cluster, namespace: str) -> AsyncIterator[Fleet]:
-    """Nodes of the test's own."""
-    async with fleet_of(kube, cluster, namespace) as own:
+async def fleet(lab: Lab, cluster: Cluster) -> AsyncIterator[Fleet]:
+    """Nodes of the test's own; its experiments are gone before they are."""
+    async with fleet_of(lab.kube, cluster, lab.namespace) as own:
         yield own
+        await lab.clear()

@@ -41,7 +41,7 @@ class Fleet:
             self._made.add(name)
             await self.kube.create(NODES, None, {**kwok.node(name), "spec": {"taints": [taint]}})
         for name in full:
-            await self._ready(name)
+            await self.until_ready(name, "True")
         return full
 
     def template(
@@ -63,7 +63,7 @@ class Fleet:
         """As a person would."""
 
         def run() -> None:
-            command = [self.cluster.bin / "kubectl", *arguments]
+            command = [str(self.cluster.bin / "kubectl"), *arguments]
             subprocess.run(command, check=True, capture_output=True)
 
         await asyncio.to_thread(run)
@@ -77,6 +77,19 @@ class Fleet:
         """Bring it back into reach."""
         await asyncio.to_thread(tool, "start-node", self.cluster, "--node", node)
         self._lost.discard(node)
+
+    async def until_ready(self, node: str, status: str) -> None:
+        """Wait until condition Ready of the node is True, False or Unknown."""
+
+        async def look() -> bool:
+            found = (await self.kube.get(NODES, None, node)).get("status", {})
+            conditions = {c["type"]: c["status"] for c in found.get("conditions", [])}
+            return conditions.get("Ready") == status and "allocatable" in found
+
+        async def explain() -> str:
+            return str(await self.kube.get(NODES, None, node))
+
+        await eventually(look, f"node {node} has Ready={status}", 30, explain)
 
     async def provide(self, node: str, resource: str, amount: int) -> None:
         """Let the node have some of a countable resource of a test's own."""
@@ -99,17 +112,6 @@ class Fleet:
         for node in sorted(self._made):
             with contextlib.suppress(NotFound):
                 await self.delete(node)
-
-    async def _ready(self, name: str) -> None:
-        async def look() -> bool:
-            status = (await self.kube.get(NODES, None, name)).get("status", {})
-            conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
-            return conditions.get("Ready") == "True" and "allocatable" in status
-
-        async def explain() -> str:
-            return str(await self.kube.get(NODES, None, name))
-
-        await eventually(look, f"node {name} is ready", 20, explain)
 
 
 @asynccontextmanager

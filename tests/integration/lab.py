@@ -205,6 +205,15 @@ class Lab:
 
         await self.until(found, f"{name} and its Pods are gone", name)
 
+    async def clear(self) -> None:
+        """Delete all experiments, and wait for their end: their nodes may go after that."""
+        items, _ = await self.kube.list(EXPERIMENTS, self.namespace)
+        names = [item["metadata"]["name"] for item in items]
+        for name in names:
+            await self.delete(name)
+        for name in names:
+            await self.gone(name)
+
     async def until(self, look: Callable[[], Awaitable[T | None]], what: str, name: str) -> T:
         """The first true answer; fails with the experiment's state and the operator's log."""
         return await eventually(look, what, self.patience, lambda: self._state(name))

@@ -7,7 +7,7 @@ from tests.integration.fleet import HOSTNAME, Fleet, template
 from tests.integration.lab import Lab
 from tests.integration.pair import Ended, Pair, counters
 from tests.integration.player import annotate
-from tune_operator.kube.resources import EVENTS, PODS
+from tune_operator.kube.resources import EVENTS, EXPERIMENTS, PODS
 
 GATE: dict[str, Any] = {"schedulingGates": [{"name": "tests.tuneoperator.io/gate"}]}
 AT_ONCE = {"initialSeconds": 0, "maxSeconds": 0}
@@ -122,3 +122,17 @@ async def test_a_trainer_that_reports_nothing_is_ended_and_one_that_reports_in_t
     await lab.pod("silent", "00000", 1, lambda pod: "deletionTimestamp" in pod["metadata"])
     await pair.victim.annotate({"tune.dev/hang": "false"})
     await pair.resumed(Ended(3, "failed", "ProgressDeadlineExceeded", failures=1))
+
+
+async def test_the_queue_of_an_experiment_is_that_of_its_pods(lab: Lab) -> None:
+    """Kueue, which would hold them back, is played by a gate."""
+    body = lab.manifest("queued", trainer=None, template=template(**GATE))
+    queue = {"kueue.x-k8s.io/queue-name": "team-a", "kueue.x-k8s.io/priority-class": "batch"}
+    body["metadata"]["labels"] = {**queue, "team": "vision"}
+    await lab.kube.create(EXPERIMENTS, lab.namespace, body)
+    pod = await lab.pod("queued", "00000", 1, lambda pod: scheduled(pod, "SchedulingGated"))
+    assert queue.items() <= pod["metadata"]["labels"].items()
+    assert "team" not in pod["metadata"]["labels"]
+    await open_gate(lab, pod)
+    await (await lab.player("queued", "00000", 1)).complete()
+    await lab.condition("queued", "Complete", "True")
