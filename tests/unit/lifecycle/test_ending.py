@@ -251,6 +251,10 @@ class TestDeletionWithoutTheStore:
         assert decision.gone
         assert told(decision) == []
 
+    def test_its_last_words_do_not_wait(self) -> None:
+        """What is not urgent may be put off to a look that never comes."""
+        assert self.look(idle(0), run={"released": True}, may_record=True).urgent
+
     def test_without_our_finalizer_there_is_nothing_to_remove(self) -> None:
         decision = self.look(of=replace(self.gone, has_finalizer=False))
         assert decision.gone

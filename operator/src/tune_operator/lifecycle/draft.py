@@ -111,7 +111,8 @@ class Draft:
             results=self.results,
             verdicts=tuple(self.verdicts),
             look_again=self.again,
-            urgent=_lived(before, state),
+            # With the object gone there is no later look that could tell the events.
+            urgent=self.gone or _lived(before, state),
             gone=self.gone,
         )
 
