@@ -80,43 +80,41 @@ async def test_the_end_of_a_run_reaches_a_trainer_as_the_answer_to_its_next_resu
     total = running + failing  # the last one never starts
     await lab.apply("doomed", failure=failure, numSamples=total, maxConcurrentTrials=running)
     *failed, last = [await lab.player("doomed", f"{n:05d}", 1) for n in range(running)]
-    assert (await last.train(2)).directive == CONTINUE
+    others = [last]
     for player in failed[:-1]:  # as many as the experiment bears
         await player.exit(1)
-        await lab.trial("doomed", player.trial, lambda row: row["state"] == "Errored")
-        replacement = await lab.player("doomed", f"{running:05d}", 1)
-        await replacement.complete()
-    assert (await last.train(1)).directive == CONTINUE
+        others.append(await lab.player("doomed", f"{running:05d}", 1))
+    for player in others:
+        assert (await player.train(2)).directive == CONTINUE
     await failed[-1].exit(1)
     await lab.condition("doomed", "Stopping", "True", reason)
-
-    answer = await last.train(1)
-    assert answer.directive.kind is DirectiveKind.STOP
-    assert (await last.train(1)).directive == answer.directive
-    (pod,) = [pod for pod in await lab.pods("doomed") if pod["metadata"]["name"] == last.name]
-    assert "deletionTimestamp" not in pod["metadata"]  # it gets no signal
-    await last.save()
-    await last.stop(answer.directive)
+    for player in others:
+        await stopped(lab, player)
 
     message = await lab.condition("doomed", "Failed", "True", reason)
     assert f"{failing} errored" in message
-    await check_doomed(lab, last, failing)
-
-
-async def check_doomed(lab: Lab, last: Player, failing: int) -> None:
     status = (await lab.get("doomed"))["status"]
-    rows = {row["name"]: row for row in status["trials"]}
-    assert (rows[last.trial]["state"], rows[last.trial]["reason"]) == (
-        "Terminated",
-        "ExperimentStopped",
-    )
-    assert counters(rows[last.trial]) == (0, 0, 0)
-    assert rows[last.trial]["checkpoint"]["iteration"] == last.iteration
-    assert status["failures"] == failing
     assert status["live"] == {}
-    assert {name: row["attempt"] for name, row in rows.items()} == dict.fromkeys(
-        (f"{number:05d}" for number in range(2 * failing)), 1
-    )
+    assert (status["failures"], status["disruptions"]) == (failing, 0)
+    rows = {row["name"]: row for row in status["trials"]}
+    assert {name: row["attempt"] for name, row in rows.items()} == {
+        player.trial: 1 for player in (*failed, *others)
+    }
+    for player in others:
+        row = rows[player.trial]
+        assert (row["state"], row["reason"]) == ("Terminated", "ExperimentStopped")
+        assert (row["checkpoint"]["iteration"], counters(row)) == (player.iteration, (0, 0, 0))
+
+
+async def stopped(lab: Lab, player: Player) -> None:
+    """It is told so with each result until it obeys, and its Pod gets no signal."""
+    answer = await player.train(1)
+    assert answer.directive.kind is DirectiveKind.STOP
+    assert (await player.train(1)).directive == answer.directive
+    pod = await lab.pod("doomed", player.trial, 1, lambda _: True)
+    assert "deletionTimestamp" not in pod["metadata"]
+    await player.save()
+    await player.stop(answer.directive)
 
 
 async def test_the_next_attempt_keeps_away_from_the_nodes_that_failed_it(
