@@ -1,191 +1,325 @@
-"""A small cluster: an API server with conditional writes, Pods with UIDs and finalizers, a store.
+"""A small cluster: an API server with the rules that races are made of, a bucket, nodes.
 
-It keeps the rules that races are made of and nothing else. Every write is shown to the history,
-which holds the promises against it.
+Every write of an operator is shown to the history, which holds the promises against it. Objects
+are raw, as on the wire, and never changed in place: what was read once stays as it was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.model.history import History
+from tests.model.history import History, attempt_of
 from tune_operator.api import constants
+from tune_operator.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
+from tune_operator.kube.resources import PODS, SECRETS, Resource
+from tune_operator.kube.transport import Object, Request
 from tune_operator.lifecycle import instants
-from tune_operator.lifecycle.pod_view import PodView, project
-from tune_trainer.protocol.exit_record import ExitRecord
-from tune_trainer.protocol.keys import CheckpointRef
+from tune_operator.store import errors as store_errors
 
-NAMESPACE, EXPERIMENT, UID = "team-a", "digits", "5f0c9d4e-0000-4000-8000-000000000001"
-GRACE = timedelta(seconds=20)
+Place = tuple[str, str, str]
+"""(plural, namespace, name) of an object."""
 
 
-class Conflict(Exception):
-    """The object changed since it was read (409)."""
+@dataclass
+class Clocks:
+    """What time it is: ``wall`` may jump, ``elapsed`` only grows."""
 
+    wall: datetime = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+    elapsed: float = 0.0
 
-class Lost(Exception):
-    """No answer came: the write may have happened or not."""
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self.wall
+
+    def monotonic(self) -> float:
+        """Seconds since the start."""
+        return self.elapsed
+
+    def advance(self, seconds: float) -> None:
+        """Time passes."""
+        self.elapsed += seconds
+        self.wall += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """The object, as far as it matters. ``version`` is its resourceVersion."""
+class Event:
+    """What a watch tells of one write."""
 
-    version: int = 1
-    finalizer: bool = False
-    deleted: datetime | None = None
-    status: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Pod:
-    """A Pod. ``confirmed``: its kubelet agreed that it may go."""
-
-    name: str
-    uid: str
-    trial: str
-    attempt: int
     version: int
-    tracked: bool = True
-    deleted: datetime | None = None
-    node: str = ""
-    scheduled: datetime | None = None
-    phase: str = "Pending"
-    reason: str = ""
-    target: bool = False
-    trainer: Mapping[str, Any] | None = None
-    confirmed: bool = False
-
-    @property
-    def view(self) -> PodView:
-        """What the operator's informer would keep of it."""
-        conditions = []
-        if self.scheduled:
-            since = instants.render(self.scheduled)
-            conditions.append(
-                {"type": "PodScheduled", "status": "True", "lastTransitionTime": since}
-            )
-        if self.target:
-            conditions.append({"type": "DisruptionTarget", "status": "True", "reason": "Evicted"})
-        containers = [{"name": "trainer", "state": self.trainer}] if self.trainer else []
-        return project(
-            {
-                "metadata": {
-                    "name": self.name,
-                    "namespace": NAMESPACE,
-                    "uid": self.uid,
-                    "resourceVersion": str(self.version),
-                    "deletionTimestamp": instants.render(self.deleted),
-                    "finalizers": [constants.POD_FINALIZER] if self.tracked else [],
-                    "labels": {
-                        constants.LABEL_EXPERIMENT_UID: UID,
-                        constants.LABEL_TRIAL: self.trial,
-                        constants.LABEL_ATTEMPT: str(self.attempt),
-                    },
-                },
-                "spec": {"nodeName": self.node} if self.node else {},
-                "status": {
-                    "phase": self.phase,
-                    "reason": self.reason,
-                    "conditions": conditions,
-                    "containerStatuses": containers,
-                },
-            }
-        )
+    plural: str
+    type: str
+    obj: Object
 
 
 @dataclass
-class Store:
-    """Manifests and exit records; ``up`` False means that nobody gets an answer."""
+class ApiServer:
+    """Objects, their versions and the log of all writes.
 
-    up: bool = True
-    claims: list[int] = field(default_factory=list)
-    manifests: dict[str, list[CheckpointRef]] = field(default_factory=dict)
-    exits: dict[tuple[str, int], ExitRecord] = field(default_factory=dict)
-
-    def answers(self) -> bool:
-        """Whether it does now; ask again after every await."""
-        return self.up
-
-
-@dataclass
-class Cluster:
-    """API server and store, and the clock everybody agrees on."""
+    ``released`` are UIDs of Pods whose kubelet agreed that they may go. ``quota`` and ``policy``
+    refuse every new Pod.
+    """
 
     history: History
-    now: datetime = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+    clocks: Clocks
+    objects: dict[Place, Object] = field(default_factory=dict)
+    log: list[Event] = field(default_factory=list)
     version: int = 1
     born: int = 0
-    experiment: Experiment | None = field(default_factory=Experiment)
-    pods: dict[str, Pod] = field(default_factory=dict)
-    store: Store = field(default_factory=Store)
+    released: set[str] = field(default_factory=set)
+    quota: bool = False
+    policy: bool = False
 
-    # --- the experiment -----------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------
 
-    def write_status(self, version: int, status: Mapping[str, Any]) -> Experiment:
-        """PUT /status on the version it was decided from. Raises Conflict."""
-        known = self.experiment
-        if known is None or known.version != version:
-            raise Conflict
-        if status != known.status:
-            self.history.status_written(self, known.status, status)
-            self.experiment = replace(known, status=status, version=self.tick())
-        assert self.experiment is not None
-        return self.experiment
+    def handle(self, request: Request, who: str) -> Object:
+        """One request of an operator. Raises KubeErrors as the API server means them."""
+        place = (request.kind.plural, request.namespace or "", request.name or "")
+        match request.verb:
+            case "get":
+                return self._get(place)
+            case "list":
+                return self._list(request.kind)
+            case "create":
+                return self._create(request)
+            case "update":
+                return self._replace_status(place, request.body)
+            case "patch":
+                return self._patch(place, request.body, who)
+            case "delete":
+                return self._delete(place, request.body, who)
+        raise AssertionError(f"{request.verb} is not modelled")
 
-    def set_finalizer(self, *, held: bool) -> Experiment | None:
-        """Add or remove the operator's finalizer; without it a deleted object is gone."""
-        known = self.experiment
-        if known is not None and known.finalizer != held:
-            self.experiment = replace(known, finalizer=held, version=self.tick())
-            if known.deleted and not held:
-                self.experiment = None
-        return self.experiment
+    def next_event(self, kind: Resource, after: int) -> Event | None:
+        """The first one after this version that a watch of the kind would be told."""
+        # Versions count writes from 1: the log's index follows from the version.
+        for event in self.log[max(0, after - 1) :]:
+            if event.plural == kind.plural and _selected(event.obj, kind):
+                return event
+        return None
 
-    def delete_experiment(self) -> None:
-        """``kubectl delete``."""
-        known = self.experiment
-        if known is None or known.deleted:
-            return
-        self.experiment = (
-            replace(known, deleted=self.now, version=self.tick()) if known.finalizer else None
+    def _get(self, place: Place) -> Object:
+        if place[0] == SECRETS.plural:
+            return {"data": {}}
+        try:
+            return self.objects[place]
+        except KeyError:
+            raise NotFound(f"{place} not found") from None
+
+    def _list(self, kind: Resource) -> Object:
+        items = [
+            obj
+            for place, obj in sorted(self.objects.items())
+            if place[0] == kind.plural and _selected(obj, kind)
+        ]
+        return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
+
+    def _create(self, request: Request) -> Object:
+        body = request.body
+        place = (request.kind.plural, request.namespace or "", body["metadata"]["name"])
+        if (request.query or {}).get("dryRun"):
+            return self._admit(body)
+        if place in self.objects:
+            raise AlreadyExists(f"{place} exists")
+        self._admit(body)
+        self.history.pod_created(body)
+        made = self.make(request.kind, body)
+        self.history.uids[made["metadata"]["uid"]] = attempt_of(made)
+        return made
+
+    def _admit(self, body: Object) -> Object:
+        if self.quota:
+            raise Forbidden("exceeded quota: trainers")
+        if self.policy:
+            raise Forbidden("no such Pods here")
+        return body
+
+    def _replace_status(self, place: Place, body: Object) -> Object:
+        known = self._get(place)
+        for name in ("uid", "resourceVersion"):
+            # Without a version a write is unconditional.
+            if body["metadata"].get(name, known["metadata"][name]) != known["metadata"][name]:
+                raise Conflict(f"{place}: {name} is {known['metadata'][name]}")
+        status = _copy(body.get("status") or {})
+        if status == known.get("status"):
+            return known
+        self.history.status_written(known, status)
+        return self.change(place, lambda obj: obj.update(status=status))
+
+    def _patch(self, place: Place, patch: list[Object], who: str) -> Object:
+        known = self._get(place)
+        changed = _copy(known)
+        for step in patch:
+            _apply(changed, step)
+        self.history.touched(known, f"{who} patches")
+        return self._keep(place, changed)
+
+    def _delete(self, place: Place, options: Object, who: str) -> Object:
+        known = self._get(place)
+        if options["preconditions"]["uid"] != known["metadata"]["uid"]:
+            raise Conflict(f"{place} has another UID")
+        self.history.touched(known, f"{who} deletes")
+        return self.delete(place)
+
+    # --- what others write ----------------------------------------------------------------------
+
+    def make(self, kind: Resource, body: Mapping[str, Any]) -> Object:
+        """A new object."""
+        self.born += 1
+        obj = _copy(body)
+        meta = obj["metadata"]
+        meta.setdefault("uid", f"{kind.kind.lower()}-{self.born}")
+        meta["creationTimestamp"] = instants.render(self.clocks.wall)
+        obj.setdefault("status", {"phase": "Pending"} if kind is PODS else {})
+        return self._keep((kind.plural, meta.get("namespace", ""), meta["name"]), obj)
+
+    def change(self, place: Place, edit: Callable[[Object], Any]) -> Object:
+        """A write of whoever may; one that changes nothing makes no new version."""
+        known = self.objects[place]
+        obj = _copy(known)
+        edit(obj)
+        return known if obj == known else self._keep(place, obj)
+
+    def delete(self, place: Place) -> Object:
+        """DELETE with grace; again it changes nothing."""
+        known = self.objects[place]
+        if known["metadata"].get("deletionTimestamp"):
+            return known
+        grace = known.get("spec", {}).get("terminationGracePeriodSeconds", 0)
+        if place[0] != PODS.plural or not _runs(known):
+            grace = 0
+        at = self.clocks.wall + timedelta(seconds=grace)
+        return self.change(
+            place, lambda obj: obj["metadata"].update(deletionTimestamp=instants.render(at))
         )
 
-    # --- Pods ---------------------------------------------------------------------------------
+    def remove(self, place: Place) -> None:
+        """Gone at once, whoever held it."""
+        self._remove(place, self.objects[place])
 
-    def create_pod(self, name: str, trial: str, attempt: int) -> Pod:
-        """A new Pod, or the one that has the name already."""
-        if name not in self.pods:
-            self.history.pod_created(trial, attempt)
-            self.born += 1
-            uid = f"pod-{self.born}"
-            self.pods[name] = Pod(name, uid, trial, attempt, self.tick())
-            self.history.uids[uid] = (trial, attempt)
-        return self.pods[name]
+    def let_go(self, place: Place) -> None:
+        """The kubelet has nothing left of this Pod, or somebody says so by force."""
+        known = self.objects[place]
+        self.released.add(known["metadata"]["uid"])
+        if self._is_free(place, known):
+            self._remove(place, known)
 
-    def by_uid(self, uid: str) -> Pod | None:
+    def of(self, kind: Resource) -> list[Object]:
+        """All objects of a kind, by name."""
+        return [obj for place, obj in sorted(self.objects.items()) if place[0] == kind.plural]
+
+    def by_uid(self, uid: str) -> Object | None:
         """The Pod of this UID, if the object still exists."""
-        return next((pod for pod in self.pods.values() if pod.uid == uid), None)
+        pods = self.of(PODS)
+        return next((pod for pod in pods if pod["metadata"]["uid"] == uid), None)
 
-    def delete_pod(self, pod: Pod) -> None:
-        """DELETE with grace; again it changes nothing."""
-        if pod.deleted is None:
-            self.change(pod, deleted=self.now + (GRACE if pod.node else timedelta()))
-
-    def change(self, pod: Pod, **fields: Any) -> None:
-        """Write fields of a Pod; an object nothing holds any more is gone."""
-        if any(getattr(pod, name) != value for name, value in fields.items()):
-            for name, value in fields.items():
-                setattr(pod, name, value)
-            pod.version = self.tick()
-        if pod.deleted and not pod.tracked and (pod.confirmed or not pod.node):
-            self.pods.pop(pod.name, None)
-            self.tick()
-
-    def tick(self) -> int:
-        """The next resourceVersion; it counts every write there ever was."""
+    def _keep(self, place: Place, obj: Object) -> Object:
+        if self._is_free(place, obj):
+            return self._remove(place, obj)
+        known = place in self.objects
         self.version += 1
-        return self.version
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[place] = obj
+        self._tell("MODIFIED" if known else "ADDED", place, obj)
+        return obj
+
+    def _is_free(self, place: Place, obj: Object) -> bool:
+        meta = obj["metadata"]
+        if not meta.get("deletionTimestamp") or meta.get("finalizers"):
+            return False
+        return place[0] != PODS.plural or meta["uid"] in self.released or not _runs(obj)
+
+    def _remove(self, place: Place, obj: Object) -> Object:
+        self.version += 1
+        last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
+        self.objects.pop(place, None)
+        self._tell("DELETED", place, last)
+        return last
+
+    def _tell(self, kind: str, place: Place, obj: Object) -> None:
+        self.log.append(Event(self.version, place[0], kind, obj))
+
+
+@dataclass
+class Bucket:
+    """Whole objects; ``up`` False means that nobody gets an answer."""
+
+    history: History
+    objects: dict[str, bytes] = field(default_factory=dict)
+    up: bool = True
+    writes: int = 0
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes."""
+        self._answer()
+        try:
+            return self.objects[key]
+        except KeyError:
+            raise store_errors.NotFound(key) from None
+
+    def put(self, key: str, data: bytes, who: str) -> None:
+        """Write, replacing what was there."""
+        self._answer()
+        self._write(key, data, who)
+
+    def put_if_absent(self, key: str, data: bytes, who: str) -> bool:
+        """Write unless there is something; whether the key holds these bytes now."""
+        self._answer()
+        if key not in self.objects:
+            self._write(key, data, who)
+        return self.objects[key] == data
+
+    def list(self, prefix: str, after: str = "") -> list[str]:
+        """All keys that start with the prefix, in order."""
+        self._answer()
+        return sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+
+    def _write(self, key: str, data: bytes, who: str) -> None:
+        self.history.stored(key, self.objects.get(key), data)
+        self.writes += 1
+        self.objects[key] = data
+
+    def _answer(self) -> None:
+        if not self.up:
+            raise store_errors.Unreachable("the store does not answer")
+
+
+def _copy(value: Any) -> Any:
+    """A copy of JSON, several times faster than deepcopy."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _selected(obj: Object, kind: Resource) -> bool:
+    """Operators follow only Pods with the label of an experiment."""
+    labels = obj["metadata"].get("labels") or {}
+    return kind.plural != PODS.plural or constants.LABEL_EXPERIMENT_UID in labels
+
+
+def _runs(pod: Object) -> bool:
+    """A kubelet has something to end."""
+    placed = bool(pod["spec"].get("nodeName"))
+    return placed and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def _apply(obj: Object, step: Object) -> None:
+    """One operation of a JSON patch below /metadata. Raises Invalid as a failed test does."""
+    *parents, last = step["path"].strip("/").split("/")
+    target: Any = obj
+    for name in parents:
+        target = target[int(name)] if isinstance(target, list) else target.get(name, [])
+    at = int(last) if isinstance(target, list) and last.isdecimal() else last
+    match step["op"]:
+        case "test":
+            known = target[at] if isinstance(target, dict) or at < len(target) else None
+            if known != step["value"]:
+                raise Invalid(f"test of {step['path']} failed")
+        case "add" if at == "-":
+            target.append(step["value"])
+        case "add":
+            target[at] = step["value"]
+        case "remove":
+            del target[at]

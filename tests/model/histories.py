@@ -8,17 +8,19 @@ from tests.model.play import Play
 
 ACTIONS: dict[str, int] = {
     "look": 8,
-    "look_stale": 4,
-    "step": 8,
-    "hear_pod": 4,
-    "hear_experiment": 3,
-    "lose_cache": 1,
+    "poke": 4,
+    "step": 24,
+    "hear": 8,
+    "cut_watch": 1,
     "crash": 1,
-    "fault": 2,
-    "throttle": 1,
+    "freeze": 1,
     "kubelet": 8,
     "end": 3,
     "node_fails": 1,
+    "node_turns": 1,
+    "node_is_taken": 1,
+    "controllers": 2,
+    "preempt": 1,
     "evict": 1,
     "delete_pod": 1,
     "tear_away": 1,
@@ -27,19 +29,26 @@ ACTIONS: dict[str, int] = {
     "commit": 4,
     "complete": 1,
     "haunt": 2,
-    "wait": 3,
+    "wait": 4,
+    "clock_jumps": 1,
     "store_turns": 1,
+    "quota_turns": 1,
+    "foreign_pod": 1,
+    "suspend": 1,
+    "change_spec": 1,
     "delete_experiment": 1,
 }
 """What can happen, and how often it does when a generator picks."""
 
 
-def random_history(seed: int, steps: int = 120) -> Play:
+def random_history(seed: int, steps: int = 150) -> Play:
     """Any history, the same for the same seed."""
     chance = random.Random(seed)
-    play = Play()
     names = chance.choices(list(ACTIONS), list(ACTIONS.values()), k=steps)
-    for name in names:
-        getattr(play, name)(chance.getrandbits(16))
-    play.come_to_an_end(deleted=chance.random() < 0.5)
+    with Play() as play:
+        for _ in range(2):
+            play.happens("change_spec", chance.getrandbits(16))
+        for name in names:
+            play.happens(name, chance.getrandbits(16))
+        play.come_to_an_end(deleted=chance.random() < 0.5)
     return play

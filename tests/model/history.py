@@ -10,14 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tune_operator.lifecycle import status as status_of
+from tests.model.chain import Record, chain, segments
+from tune_operator.api import constants
+from tune_operator.experiment import records
+from tune_operator.kube.resources import EXPERIMENTS, PODS
+from tune_operator.kube.transport import Object
+from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.trial_state import RunState, TrialState
-from tune_trainer.protocol.exit_record import Outcome
-from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.exit_record import ExitRecord, Outcome
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys, SegmentRef, parse_manifest_key
 
 if TYPE_CHECKING:
-    from tests.model.cluster import Cluster
+    from tests.model.cluster import ApiServer, Bucket
 
+NAMESPACE, EXPERIMENT, UID = "team-a", "digits", "5f0c9d4e-0000-4000-8000-000000000001"
+KEYS = RunKeys.of("team-a", NAMESPACE, EXPERIMENT, UID)
+PLACE = (EXPERIMENTS.plural, NAMESPACE, EXPERIMENT)
 MAX_FAILURES = 2
 ZOMBIE = 1e9
 """The objective reported and recorded by attempts that were settled; nobody may ever show it."""
@@ -43,10 +51,21 @@ def hold(promise: str, holds: object, what: str) -> None:
 class History:
     """What happened so far.
 
+    ``state`` is the run as far as it was ever acknowledged, ``segments`` what it is made of, and
+    ``results`` the last one of each attempt in it. ``lives`` is what `status.live` should have been
+    all the time, ``told`` how much of that the status has told, ``shown`` its attempts.
+
     ``honest`` are commits of attempts whose Pod existed and had not ended, ``late`` those made
     after the attempt was settled; ``completed`` trials with an honest completion record.
+    ``lost_sight`` are Pods whose node was unreachable. ``max_failures`` is the most there ever was.
     """
 
+    state: RunState = field(default_factory=RunState)
+    segments: list[SegmentRef] = field(default_factory=list)
+    results: dict[Attempt, int] = field(default_factory=dict)
+    shown: set[Attempt] = field(default_factory=set)
+    told: int = 0
+    lives: list[Mapping[str, str]] = field(default_factory=lambda: [{}])
     uids: dict[str, Attempt] = field(default_factory=dict)
     intents: set[Attempt] = field(default_factory=set)
     bound: dict[Attempt, str] = field(default_factory=dict)
@@ -54,28 +73,91 @@ class History:
     honest: dict[str, set[CheckpointRef]] = field(default_factory=dict)
     late: dict[str, set[CheckpointRef]] = field(default_factory=dict)
     completed: set[str] = field(default_factory=set)
+    lost_sight: set[str] = field(default_factory=set)
+    max_failures: int = MAX_FAILURES
+    server: ApiServer = field(init=False)
+    bucket: Bucket = field(init=False)
 
-    # --- status -------------------------------------------------------------------------------
+    @property
+    def experiment(self) -> Object | None:
+        """The object as it is now."""
+        return self.server.objects.get(PLACE)
 
-    def status_written(
-        self, cluster: Cluster, before: Mapping[str, Any], after: Mapping[str, Any]
-    ) -> None:
+    @property
+    def deleting(self) -> bool:
+        """The user deleted the experiment; it may be gone."""
+        known = self.experiment
+        return known is None or "deletionTimestamp" in known["metadata"]
+
+    # --- what is remembered -------------------------------------------------------------------
+
+    def stored(self, key: str, known: bytes | None, data: bytes) -> None:
+        """Something is about to be written into the store."""
+        same = known is None or known == data or not key.startswith(KEYS.journal())
+        hold("journal", same, f"{key} is written with other bytes than before")
+
+    def acknowledged(self, ref: SegmentRef) -> None:
+        """An operator was told that its journal holds this segment: it holds it for ever."""
+        found = segments(self.bucket.objects, KEYS.journal())
+        read = chain(found)
+        hold("journal", ref in read, f"{ref} was acknowledged and is not read by a new owner")
+        known = read[: len(self.segments)] == self.segments
+        hold("journal", known, f"what was acknowledged before {ref} is not read any more")
+        for each in read[len(self.segments) : read.index(ref) + 1]:
+            self._judge(found[each])
+            self.segments.append(each)
+
+    def _judge(self, segment: list[Record]) -> None:
+        for record in segment:
+            if record["type"] == "results":
+                self._taken_in(record)
+        old, self.state = self.state, records.fold_all(self.state, segment)
+        self.lives.append(_live(self.state))
+        self.advanced(old, self.state)
+
+    def _taken_in(self, record: Record) -> None:
+        """Each result once, in order, and only of the attempt that is current."""
+        key = (record["trial"], record["attempt"])
+        hold("P5", key not in self.settled, f"a result of {key}, which was over")
+        for result in record["results"]:
+            known = self.results.get(key, 0)
+            hold("results", result["seq"] == known + 1, f"{key}: {result['seq']} after {known}")
+            self.results[key] = result["seq"]
+
+    def status_written(self, known: Object, status: Mapping[str, Any]) -> None:
         """Judge one status write that is about to land."""
-        old, new = status_of.read(before), status_of.read(after)
+        hold("own objects only", known["metadata"]["uid"] == UID, "a foreign status was written")
+        live = status.get("live") or {}
+        # The deletion of the object is its own record: it is acted upon before it is journaled.
+        if not self.deleting:
+            hold("journal first", live in self.lives, f"{live} is shown, never acknowledged")
+            later = self.lives[self.told :]
+            hold("status forward", live in later, f"the status goes back to {live}")
+            self.told += later.index(live)
+        terms = [(each.get("journal") or {}).get("term", 0) for each in (known["status"], status)]
+        hold("status forward", terms[0] <= terms[1], f"term {terms[1]} after {terms[0]}")
+        held = known["metadata"].get("finalizers", ())
+        hold("finalizer first", constants.EXPERIMENT_FINALIZER in held or not live, f"{live} begun")
+        self.shown |= {(name, int(entry.split("/")[0])) for name, entry in live.items()}
+        best = (status.get("best") or {}).get("objectiveValue", 0.0)
+        hold("P5", best < ZOMBIE, "a zombie's result became the best")
+
+    def advanced(self, old: RunState, new: RunState) -> None:
+        """Judge one step of the durable state."""
         hold("terminal", old.ended in (None, new.ended), "an ended run was revived")
         hold("memory", len(new.trials) >= len(old.trials), "a trial was forgotten")
+        hold("P2", new.lost_iterations >= old.lost_iterations, "lost iterations were forgotten")
+        hold("released", not (new.released and new.open_attempts), "released with open attempts")
         for trial in new.trials:
             known = old.trial(trial.name) or TrialState(trial.name)
             self._counted(known, trial)
             self._ended(known, trial)
             if known.open and (not trial.open or trial.attempt != known.attempt):
-                self._settled(cluster, known, trial)
+                self._settled(known, trial)
             if trial.attempt != known.attempt:
                 self._begun(known, trial)
             self._current(known, trial)
             self._shown(trial)
-        best = (after.get("best") or {}).get("objectiveValue", 0.0)
-        hold("P5", best < ZOMBIE, "a zombie's result became the best")
 
     def _counted(self, old: TrialState, new: TrialState) -> None:
         def counts(trial: TrialState) -> list[int]:
@@ -86,34 +168,42 @@ class History:
         hold("P2", min(steps) >= 0, f"trial {new.name} forgot an ending")
         hold("P2", sum(steps) <= closes, f"trial {new.name} attempt {old.attempt} counted again")
         spent = new.failures + new.disruptions
-        hold("P2", spent <= MAX_FAILURES + 1, f"trial {new.name} had {spent} counted attempts")
+        hold("P2", spent <= self.max_failures + 1, f"trial {new.name} had {spent} counted attempts")
 
     def _ended(self, old: TrialState, new: TrialState) -> None:
         if old.finished:
             same = (new.phase, new.reason, new.attempt) == (old.phase, old.reason, old.attempt)
             hold("terminal", same and not new.open, f"trial {new.name} was revived")
 
-    def _settled(self, cluster: Cluster, old: TrialState, new: TrialState) -> None:
+    def _settled(self, old: TrialState, new: TrialState) -> None:
         key = (old.name, old.attempt)
-        record = cluster.store.exits.get(key)
-        pod = cluster.by_uid(old.pod_uid or new.pod_uid)
-        deleting = cluster.experiment is not None and cluster.experiment.deleted is not None
-        done = record is not None and record.outcome is Outcome.COMPLETED
-        over = pod is None or pod.view.terminal
-        hold("P3", over or done or deleting, f"attempt {key} was given up while its Pod runs")
+        pod = self.server.by_uid(old.pod_uid or new.pod_uid)
+        over = pod is None or project(pod).terminal or self._fenced(pod)
+        done = self._completed(key)
+        hold("P3", over or done or self.deleting, f"attempt {key} was given up while its Pod runs")
         hold("P6", new.reason != "NoValidCheckpoint", f"trial {new.name} lost its checkpoints")
         self.settled.add(key)
         if not new.finished:
-            self._resumable(cluster, new)
+            self._resumable(new)
 
-    def _resumable(self, cluster: Cluster, trial: TrialState) -> None:
+    def _fenced(self, pod: Object) -> bool:
+        """It should have ended, and nobody could say whether it had."""
+        meta = pod["metadata"]
+        return "deletionTimestamp" in meta and meta["uid"] in self.lost_sight
+
+    def _completed(self, key: Attempt) -> bool:
+        data = self.bucket.objects.get(KEYS.trial(key[0]).exit_record(key[1]))
+        return data is not None and ExitRecord.from_bytes(data).outcome is Outcome.COMPLETED
+
+    def _resumable(self, trial: TrialState) -> None:
         honest = self.honest.get(trial.name, set())
         plan = trial.plan
-        if cluster.experiment is None or cluster.experiment.deleted is None:
+        if not self.deleting:
             hold("P6", plan or not honest, f"trial {trial.name} forgot its checkpoints")
             newest = max(honest, default=CheckpointRef(0, 0))
             hold("P6", not plan or plan[0] >= newest, f"trial {trial.name} resumes too early")
-        stored = set(cluster.store.manifests.get(trial.name, []))
+        prefix = KEYS.trial(trial.name).manifests()
+        stored = {parse_manifest_key(key) for key in self.bucket.objects if key.startswith(prefix)}
         hold("P6", stored.issuperset(plan), f"trial {trial.name} resumes from nothing")
         hold("P6", len(plan) <= 4, "a plan of more than four")
 
@@ -147,20 +237,24 @@ class History:
 
     # --- Pods and trainers --------------------------------------------------------------------
 
-    def pod_created(self, trial: str, attempt: int) -> None:
+    def pod_created(self, body: Object) -> None:
         """An operator creates a Pod."""
-        hold("intent first", (trial, attempt) in self.intents, f"Pod of {trial}/{attempt}")
+        key = attempt_of(body)
+        hold("intent first", key in self.intents, f"Pod of {key}")
+        hold("status first", key in self.shown, f"Pod of {key}")
 
-    def pod_removed(self, cluster: Cluster, uid: str) -> None:
-        """An operator deletes a Pod or lets it go."""
-        if cluster.experiment is None or cluster.experiment.deleted:
+    def touched(self, obj: Object, what: str) -> None:
+        """An operator deletes or patches an object, however late the request arrives."""
+        meta = obj["metadata"]
+        ours = meta["uid"] == UID or meta["uid"] in self.uids
+        hold("own objects only", ours, f"{what} {meta['namespace']}/{meta['name']}")
+        if obj.get("kind") != PODS.kind or self.deleting:
             return
-        state: RunState = status_of.read(cluster.experiment.status)
-        name, attempt = self.uids[uid]
-        trial = state.trial(name)
+        name, attempt = self.uids[meta["uid"]]
+        trial = self.state.trial(name)
         current = trial is not None and trial.open and trial.attempt == attempt
-        if trial is not None and current and trial.pod_uid in ("", uid):
-            hold("P8", trial.stop_intent, f"the Pod of {name}/{attempt} was removed")
+        if trial is not None and current and trial.pod_uid in ("", meta["uid"]):
+            hold("P8", trial.stop_intent, f"{what} the Pod of {name}/{attempt}, which is current")
 
     def session_given(self, trial: str, attempt: int, uid: str, plan: object) -> None:
         """A trainer was told to run."""
@@ -168,6 +262,11 @@ class History:
         hold("P1", known == uid, f"session of {trial}/{attempt} for {uid}, bound is {known}")
         earlier = {ref for ref in self.honest.get(trial, set()) if ref.attempt < attempt}
         hold("P6", plan or not earlier, f"trial {trial} starts from scratch")
+
+    def durable(self, trial: str, attempt: int, seq: int) -> None:
+        """A trainer was told that its results are safe up to here: it forgets them."""
+        known = self.results.get((trial, attempt), 0)
+        hold("results", seq <= known, f"{trial}/{attempt}: {seq} called durable, {known} are")
 
     def completed_by(self, trial: str, attempt: int) -> None:
         """An attempt that was not given up yet left its completion record, and its Pod saw it."""
@@ -180,3 +279,16 @@ class History:
             self.late.setdefault(trial, set()).add(ref)
         elif alive:
             self.honest.setdefault(trial, set()).add(ref)
+
+
+def _live(state: RunState) -> dict[str, str]:
+    return {
+        trial.name: f"{trial.attempt}/{trial.pod_uid}/{trial.stop_intent}"
+        for trial in state.open_attempts
+    }
+
+
+def attempt_of(pod: Object) -> Attempt:
+    """(trial, attempt) by the labels of a Pod."""
+    labels = pod["metadata"]["labels"]
+    return labels[constants.LABEL_TRIAL], int(labels[constants.LABEL_ATTEMPT])

@@ -1,12 +1,15 @@
 """The protocol of attempts under every fault we know, as Hypothesis finds them.
 
-A failing example reads as a list of (what happens, pick): replay it with the methods of `Play`.
+A failing example reads as a list of (what happens, pick): replay it with `Play.happens`.
 """
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from tests.cases import ran
+from tests.model.cases import EXAMPLES
 from tests.model.histories import ACTIONS, random_history
 from tests.model.play import Play
 
@@ -24,20 +27,22 @@ class Attempts(RuleBasedStateMachine):
     @rule(name=st.sampled_from(WEIGHTED), pick=st.integers(0, 2**16 - 1))
     def happens(self, name: str, pick: int) -> None:
         self.deleted = pick % 2 == 0
-        getattr(self.play, name)(pick)
+        self.play.happens(name, pick)
 
     def teardown(self) -> None:
-        self.play.come_to_an_end(deleted=self.deleted)
+        with self.play as play:
+            play.come_to_an_end(deleted=self.deleted)
 
 
 TestAttempts = Attempts.TestCase
-TestAttempts.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestAttempts.settings = settings(max_examples=EXAMPLES, stateful_step_count=60, deadline=None)
 
 
-def test_long_histories() -> None:
+def test_long_histories(request: pytest.FixtureRequest) -> None:
     """Longer than Hypothesis likes, and always the same ones."""
     begun = 0
-    for seed in range(60):
+    for seed in range(EXAMPLES):
         play = random_history(seed)
         begun += len(play.history.intents)
-    assert begun > 120, "the histories are too tame to show anything"
+    ran(request.node.nodeid, EXAMPLES)
+    assert begun > 2 * EXAMPLES, "the histories are too tame to show anything"

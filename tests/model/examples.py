@@ -1,0 +1,263 @@
+"""Short histories of one race each: what random histories reach too rarely to rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.model.history import KEYS, NAMESPACE, hold
+from tests.model.play import Play, Trainer
+from tests.model.process import Process
+from tests.model.wire import Call
+from tune_operator.kube.resources import EXPERIMENTS, PODS, Resource
+from tune_operator.kube.transport import Object
+
+
+class Stage(Play):
+    """Two trials, and nothing unforeseen but what the example does."""
+
+    def __init__(self, operators: int = 1) -> None:
+        super().__init__(operators)
+
+    @property
+    def operator(self) -> Process:
+        """The first of them."""
+        return self.operators[0]
+
+    @property
+    def pod(self) -> Object:
+        """The first trial's newest Pod."""
+        return [pod for pod in self._pods() if "-00000-" in pod["metadata"]["name"]][-1]
+
+    @property
+    def trainer(self) -> Trainer:
+        """The process in it."""
+        return self.trainers[self.pod["metadata"]["uid"]]
+
+    def work(self, seconds: float = 5.0) -> None:
+        """Time passes, and the operator does what there is to do."""
+        self._wait(seconds)
+        self.operator.poke()
+        self.operator.finish()
+
+    def start(self) -> None:
+        """Trainers of all Pods run, with a session."""
+        for _ in range(3):
+            self.work()
+        for _ in range(2):
+            for pod in self._pods():
+                if pod["metadata"]["uid"] not in self.trainers:
+                    self._advance(pod)
+        self.work()
+        for trainer in self._idle():
+            if trainer.plan is None:
+                self._ask(trainer, self.operator)
+        self.operator.finish()
+
+    def iterate(self) -> None:
+        """The first trial's trainer trains on and commits; nobody is told."""
+        self._iterate(self.trainer)
+        self._commit(self.trainer)
+
+    def tell(self, operator: Process, kind: Resource) -> None:
+        """This operator is told all of one kind and nothing else, and works."""
+        told = [watch for watch in operator.wire.watches if watch.kind is kind]
+        while operator.wire.calls or any(watch.tell() for watch in told):
+            if operator.wire.calls:
+                operator.passes(operator.wire.calls[0])
+            told += [watch for watch in operator.wire.watches if watch.kind is kind]
+
+    def until(self, what: str) -> Call:
+        """The operator works until it asks this."""
+        for _ in range(1000):
+            self.operator.hear_all()
+            for call in self.operator.wire.calls:
+                if call.what.startswith(what):
+                    return call
+            if self.operator.wire.calls:
+                self.operator.passes(self.operator.wire.calls[0])
+            else:
+                self._wait(1.0)
+        raise AssertionError(f"it never asks to {what}")
+
+    def give_up(self, call: Call) -> Callable[[], None]:
+        """The operator does not wait any longer; what is returned lets the call arrive."""
+        self.operator.wire.hangs(call)
+        self.operator.wire.calls.remove(call)
+        return call.happen
+
+
+def an_ending_without_an_answer() -> None:
+    """A trainer commits, nobody hears of it, it crashes; the store says nothing of its end."""
+    with Stage() as stage:
+        stage.start()
+        stage.iterate()
+        stage._stop(stage.pod, 1)
+        stage.operator.wire.fails(stage.until("get store"))
+        stage.operator.finish()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_new_owner_with_an_old_view() -> None:
+    """An operator takes the run over, and has not been told yet of the Pods that run."""
+    with Stage(2) as stage:
+        heir = stage.operators[1]
+        for call in [call for call in heir.wire.calls if call.what == "list pods"]:
+            heir.passes(call)
+        stage.start()
+        stage.tell(heir, EXPERIMENTS)
+        stage.come_to_an_end(deleted=False)
+
+
+def a_commit_between_term_and_claim() -> None:
+    """While an heir has taken its term and not landed its claim, the old owner commits."""
+    with Stage(2) as stage:
+        stage.start()
+        owner = stage.operator
+        stage.operators.reverse()
+        claim = stage.until(f"put store {KEYS.journal()}")
+        stage.operators.reverse()
+        stage._stop(stage.pod, 1)
+        stage.tell(owner, PODS)
+        stage.operators[1].passes(claim)
+        stage.operators[1].finish()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_status_written_late() -> None:
+    """A status write that was given up arrives when others have been written."""
+    with Stage() as stage:
+        stage.start()
+        stage._stop(stage.pod, 1)
+        arrive = stage.give_up(stage.until("update"))
+        for _ in range(3):
+            stage.work()
+        arrive()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_suspension_withdrawn() -> None:
+    """The user resumes while the Pods of a suspended experiment still end."""
+    with Stage() as stage:
+        stage.start()
+        stage.suspend(0)
+        stage.work()
+        stage.suspend(0)
+        stage.work()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_pod_from_the_future() -> None:
+    """An owner hears of the Pod of an attempt before it hears that somebody else began it."""
+    with Stage(2) as stage:
+        stage.start()
+        stage.suspend(0)
+        stage.work()
+        for pod in stage._running():
+            stage._stop(pod, 0)
+        stage.work()
+        stage.suspend(0)
+        stage.operators[1].poke()
+        stage.operators[1].finish()
+        stage.tell(stage.operator, PODS)
+        stage.come_to_an_end(deleted=False)
+
+
+def a_pod_created_late(*, asks: bool = False) -> None:
+    """A create that was given up arrives when its attempt has had a Pod, which is gone by now."""
+    with Stage() as stage:
+        arrive = stage.give_up(stage.until("create pods"))
+        stage.start()
+        stage._tear_away(stage.pod)
+        arrive()
+        for _ in range(2):
+            stage._advance(stage.pod)
+        if asks:
+            stage._ask(stage.trainer, stage.operator)
+            for call in list(stage.operator.wire.calls):
+                stage.operator.passes(call)
+        stage.work()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_late_pod_asks() -> None:
+    """The same, and its trainer asks for a session before the operator hears of any change."""
+    a_pod_created_late(asks=True)
+
+
+def a_zombie_commits() -> None:
+    """An attempt whose Pod is gone trains on, farther than its successor."""
+    with Stage() as stage:
+        stage.start()
+        ghost = stage.trainer
+        stage._tear_away(stage.pod)
+        stage.start()
+        for _ in range(2):
+            stage._iterate(ghost)
+            stage._commit(ghost)
+        stage.iterate()
+        stage._stop(stage.pod, 1)
+        stage.work()
+        stage.come_to_an_end(deleted=False)
+
+
+def an_attempt_without_a_commit() -> None:
+    """The first attempt commits and crashes, the second crashes at once."""
+    with Stage() as stage:
+        stage.start()
+        stage.iterate()
+        for _ in range(2):
+            stage._stop(stage.pod, 1)
+            stage.start()
+        stage.come_to_an_end(deleted=False)
+
+
+def nothing_but_failures() -> None:
+    """Every attempt of a trial crashes."""
+    with Stage() as stage:
+        for _ in range(6):
+            stage.start()
+            for pod in stage._running():
+                stage._stop(pod, 1)
+        stage.come_to_an_end(deleted=False)
+
+
+def a_name_taken_in_between() -> None:
+    """When an ended Pod is about to be removed, it is gone and a stranger has its name."""
+    with Stage() as stage:
+        stage.start()
+        name = stage.pod["metadata"]["name"]
+        stage._stop(stage.pod, 1)
+        stage.until(f"get pods {NAMESPACE}/{name}")
+        stage._tear_away(stage.pod)
+        stage.foreign_pod(0)
+        stage.work()
+        stage.come_to_an_end(deleted=False)
+
+
+def a_name_taken_before() -> None:
+    """A stranger has had the name of an attempt's Pod all the time."""
+    with Stage() as stage:
+        stage.foreign_pod(0)
+        for _ in range(4):
+            stage.work()
+        shown = (stage.history.experiment or {})["status"]["conditions"]
+        told = "NameConflict" in [condition["type"] for condition in shown]
+        hold("NameConflict", told, "nobody is told why a trial does not start")
+        stage.come_to_an_end(deleted=False)
+
+
+EXAMPLES = (
+    a_name_taken_before,
+    an_ending_without_an_answer,
+    a_new_owner_with_an_old_view,
+    a_commit_between_term_and_claim,
+    a_status_written_late,
+    a_suspension_withdrawn,
+    a_pod_created_late,
+    a_late_pod_asks,
+    a_zombie_commits,
+    an_attempt_without_a_commit,
+    nothing_but_failures,
+    a_name_taken_in_between,
+    a_pod_from_the_future,
+)

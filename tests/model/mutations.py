@@ -1,0 +1,401 @@
+"""The safety rules, each with the patch that takes it away and the promise that then breaks.
+
+The patches are as small as the rule and hit the operator's own code. `docs/reliability.md` shows
+this table; `test_mutations.py` proves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from tests.model import examples
+from tests.model.history import MAX_FAILURES
+from tune_operator.experiment import look as look_module
+from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.look import Ending, Looker
+from tune_operator.experiment.opening import Opening
+from tune_operator.experiment.reports import Reports
+from tune_operator.experiment.run import Run
+from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.kube import executor as executor_module
+from tune_operator.kube.errors import NotFound
+from tune_operator.kube.executor import Executor
+from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle import decide as decide_module
+from tune_operator.lifecycle import judging, releasing, starting, stopping
+from tune_operator.lifecycle import settle as settle_module
+from tune_operator.lifecycle.actions import DeletePod
+from tune_operator.lifecycle.decide import Decision
+from tune_operator.lifecycle.draft import Draft
+from tune_operator.lifecycle.evidence import Unread
+from tune_operator.lifecycle.observation import Experiment, Observation
+from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.trial_state import StopIntent, TrialState
+from tune_operator.reconciler import Reconciler
+from tune_operator.store.errors import StoreError
+from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule taken away by ``take_away``; ``promises``: one of them breaks first.
+
+    ``example`` is a history that shows it; without one any random history may.
+    """
+
+    rule: str
+    take_away: Callable[[Patch], None]
+    promises: tuple[str, ...]
+    example: Callable[[], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the patch, for people and for test ids."""
+        return self.take_away.__name__
+
+    @property
+    def breaks(self) -> str:
+        """The promises in one line."""
+        return " or ".join(self.promises)
+
+
+def no_exit_record(patch: Patch) -> None:
+    async def read(*_: object) -> None:
+        return None
+
+    patch.setattr(look_module, "read_exit_record", read)
+
+
+def silent_store_is_empty(patch: Patch) -> None:
+    ask = Looker._ending
+
+    async def ending(self: Looker, *attempt: Any) -> Ending:
+        found = await ask(self, *attempt)
+        return replace(found, exit=None) if found.exit is Unread.UNDECIDED else found
+
+    patch.setattr(Looker, "_ending", ending)
+
+
+def create_before_the_intent(patch: Patch) -> None:
+    record = Reconciler._record
+
+    async def act_first(self: Reconciler, run: Run, look: Observation, decision: Decision) -> bool:
+        await self._act(run, self._creates(look, decision))
+        return await record(self, run, look, decision)
+
+    patch.setattr(Reconciler, "_record", act_first)
+
+
+def status_before_the_journal(patch: Patch) -> None:
+    record = Reconciler._record
+
+    async def show_first(self: Reconciler, run: Run, look: Observation, decision: Decision) -> bool:
+        await self._show(run, self._render(run, look, decision))
+        return await record(self, run, look, decision)
+
+    patch.setattr(Reconciler, "_record", show_first)
+
+
+def pods_before_the_status(patch: Patch) -> None:
+    async def record_and_act(
+        self: Reconciler, run: Run, look: Observation, decision: Decision
+    ) -> bool:
+        done = await record(self, run, look, decision)
+        await self._act(run, self._creates(look, decision))
+        return done
+
+    record = Reconciler._record
+    patch.setattr(Reconciler, "_record", record_and_act)
+
+
+def no_look_after_a_commit(patch: Patch) -> None:
+    async def look(*_: object) -> None:
+        return None
+
+    patch.setattr(Journal, "_look", look)
+
+
+def no_look_after_a_claim(patch: Patch) -> None:
+    read = Opening._read
+
+    async def once(self: Opening, store: Any) -> Any:
+        return await read(self, store) if self._claim is None else []
+
+    patch.setattr(Opening, "_read", once)
+
+
+def unacknowledged_is_forgotten(patch: Patch) -> None:
+    """What may have landed is taken for what has not: the next commit takes its key."""
+
+    async def flush(self: Journal, store: Any) -> None:
+        try:
+            await write(self, store)
+        except StoreError:
+            self._seq -= len(self._pending)
+            self._pending.clear()
+            raise
+
+    write = Journal.flush
+    patch.setattr(Journal, "flush", flush)
+
+
+def no_finalizer(patch: Patch) -> None:
+    patch.setattr(Experiment, "has_finalizer", property(lambda _: True, lambda *_: None), False)
+
+
+def cache_is_believed(patch: Patch) -> None:
+    async def confirm(*_: object) -> None:
+        return None
+
+    patch.setattr(Looker, "_confirm", confirm)
+
+
+def plan_of_everything(patch: Patch) -> None:
+    def plan(_: TrialState, committed: tuple[CheckpointRef, ...]) -> tuple[CheckpointRef, ...]:
+        return tuple(sorted(committed, reverse=True)[:4])
+
+    async def all_of_the_trial(self: Looker, run: Run, trial: TrialState) -> Ending:
+        found = await ask(self, run, trial)
+        if run.store is None or found.exit is Unread.UNDECIDED:
+            return found
+        keys = await run.store.list(run.keys.trial(trial.name).manifests())
+        refs = [ref for ref in map(parse_manifest_key, keys) if ref is not None]
+        return replace(found, committed=tuple(refs))
+
+    ask = Looker._ending
+    patch.setattr(Looker, "_ending", all_of_the_trial)
+    patch.setattr(settle_module, "resume_plan", plan)
+
+
+def plan_of_the_last_attempt_only(patch: Patch) -> None:
+    def plan(trial: TrialState, committed: tuple[CheckpointRef, ...]) -> tuple[CheckpointRef, ...]:
+        own = [ref for ref in committed if ref.attempt == trial.attempt]
+        return tuple(sorted(own, reverse=True)[:4])
+
+    patch.setattr(settle_module, "resume_plan", plan)
+
+
+def any_pod_of_the_attempt(patch: Patch) -> None:
+    def pod_of(self: Observation, trial: TrialState) -> PodView | None:
+        mine = (trial.name, trial.attempt)
+        return next((pod for pod in self.pods if (pod.trial, pod.attempt) == mine), None)
+
+    patch.setattr(Observation, "pod_of", pod_of)
+
+
+def session_for_whoever_asks(patch: Patch) -> None:
+    def trial(self: Reports, run: Run, view: PodView, attempt: int) -> TrialState:
+        known = run.durable.trial(view.trial)
+        if known is None or not known.open:
+            return ask(self, run, view, attempt)
+        return replace(known, pod_uid=known.pod_uid or view.uid)
+
+    ask = Reports._trial
+    patch.setattr(Reports, "_trial", trial)
+
+
+def write_without_a_version(patch: Patch) -> None:
+    write = StatusWriter.write
+
+    async def blind(self: StatusWriter, run: Run, new: Mapping[str, Any]) -> None:
+        meta = {k: v for k, v in run.obj["metadata"].items() if k != "resourceVersion"}
+        run.obj = {**run.obj, "metadata": meta}
+        await write(self, run, new)
+
+    patch.setattr(StatusWriter, "write", blind)
+
+
+def attempts_do_not_grow(patch: Patch) -> None:
+    begin = starting._begin
+
+    def same(draft: Draft, trial: TrialState) -> None:
+        begin(draft, trial)
+        if trial.attempt:
+            draft.put(replace(draft.trials[trial.index], attempt=trial.attempt))
+            draft.starts[-1] = (trial.name, trial.attempt)
+
+    patch.setattr(starting, "_begin", same)
+
+
+def release_what_is_unknown(patch: Patch) -> None:
+    patch.setattr(releasing, "_from_the_future", lambda *_: False)
+
+
+def no_stop_intent(patch: Patch) -> None:
+    def delete(draft: Draft) -> None:
+        for trial in draft.open:
+            pod = draft.o.pod_of(trial)
+            if trial.stop_intent:
+                draft.put(replace(trial, stop_intent=StopIntent.NONE))
+            if trial.stop_intent and pod and pod.deleted is None and not pod.terminal:
+                draft.actions.append(DeletePod(pod.namespace, pod.name, pod.uid))
+
+    patch.setattr(decide_module, "delete_stopped", delete)
+
+
+def stop_intent_is_dropped(patch: Patch) -> None:
+    def forgetful(draft: Draft) -> None:
+        if not stopping.intent_for_all(draft):
+            for trial in draft.open:
+                draft.put(replace(trial, stop_intent=StopIntent.NONE))
+        stop(draft)
+
+    stop = stopping.stop
+    patch.setattr(decide_module, "stop", forgetful)
+
+
+def one_more_attempt(patch: Patch) -> None:
+    def exhausted(trial: TrialState, _: object) -> bool:
+        return trial.failures + trial.disruptions > MAX_FAILURES + 1
+
+    patch.setattr(settle_module, "exhausted", exhausted)
+
+
+def settled_but_not_closed(patch: Patch) -> None:
+    settle = settle_module.settle
+
+    def again(trial: TrialState, *rest: Any) -> settle_module.Settled:
+        made = settle(trial, *rest)
+        if made.trial.finished:
+            return made
+        return replace(made, trial=replace(made.trial, open=True, pod_uid=trial.pod_uid))
+
+    patch.setattr(judging, "settle", again)
+
+
+def adopt_any_pod(patch: Patch) -> None:
+    patch.setattr(executor_module, "_same_attempt", lambda *_: True)
+
+
+def delete_by_name(patch: Patch) -> None:
+    async def live(self: Any, kind: Any, namespace: str, name: str, uid: str) -> Any:
+        try:
+            return await self._kube.get(kind, namespace, name)
+        except NotFound:
+            return None
+
+    async def delete_pod(self: Any, namespace: str, name: str, uid: str, grace: Any) -> None:
+        pod = await live(self, PODS, namespace, name, uid)
+        if pod is not None:
+            await delete(self, namespace, name, pod["metadata"]["uid"], grace)
+
+    delete = Executor._delete_pod
+    patch.setattr(Executor, "_live", live)
+    patch.setattr(Executor, "_delete_pod", delete_pod)
+
+
+MUTATIONS = (
+    Mutation("the exit record is read before an attempt is settled", no_exit_record, ("P4",)),
+    Mutation(
+        "no answer of the store is never taken for `none`",
+        silent_store_is_empty,
+        ("P6",),
+        examples.an_ending_without_an_answer,
+    ),
+    Mutation(
+        "an intent is journaled before its Pod is created",
+        create_before_the_intent,
+        ("intent first",),
+    ),
+    Mutation(
+        "what the status shows was journaled before",
+        status_before_the_journal,
+        ("journal first",),
+    ),
+    Mutation(
+        "the status shows an intent before its Pod is created",
+        pods_before_the_status,
+        ("status first",),
+    ),
+    Mutation(
+        "after each commit it is seen whether somebody claimed the run",
+        no_look_after_a_commit,
+        ("journal",),
+    ),
+    Mutation(
+        "whoever has claimed a run reads its journal once more",
+        no_look_after_a_claim,
+        ("journal",),
+        examples.a_commit_between_term_and_claim,
+    ),
+    Mutation("the bytes of a segment are fixed", unacknowledged_is_forgotten, ("journal",)),
+    Mutation("nothing starts before our finalizer was seen", no_finalizer, ("finalizer first",)),
+    Mutation(
+        "absence in the cache is asked for live",
+        cache_is_believed,
+        ("P3",),
+        examples.a_new_owner_with_an_old_view,
+    ),
+    Mutation(
+        "of an attempt only its own commits are resumed from",
+        plan_of_everything,
+        ("P5",),
+        examples.a_zombie_commits,
+    ),
+    Mutation(
+        "an attempt without a commit hands on the plan it had",
+        plan_of_the_last_attempt_only,
+        ("P6",),
+        examples.an_attempt_without_a_commit,
+    ),
+    Mutation(
+        "a bound Pod is known by its UID",
+        any_pod_of_the_attempt,
+        ("P1",),
+        examples.a_pod_created_late,
+    ),
+    Mutation(
+        "only the bound Pod gets a session",
+        session_for_whoever_asks,
+        ("P1",),
+        examples.a_late_pod_asks,
+    ),
+    Mutation(
+        "a status is written on the version it was decided from",
+        write_without_a_version,
+        ("status forward",),
+        examples.a_status_written_late,
+    ),
+    Mutation("each attempt has a number of its own", attempts_do_not_grow, ("P1", "P2")),
+    Mutation(
+        "what a newer owner began is left alone",
+        release_what_is_unknown,
+        ("P8",),
+        examples.a_pod_from_the_future,
+    ),
+    Mutation("a stop intent is recorded before the Pod is deleted", no_stop_intent, ("P8",)),
+    Mutation(
+        "a stop intent stays until its attempt is settled",
+        stop_intent_is_dropped,
+        ("stop intent",),
+        examples.a_suspension_withdrawn,
+    ),
+    Mutation(
+        "a trial ends when its budget is used up",
+        one_more_attempt,
+        ("P2",),
+        examples.nothing_but_failures,
+    ),
+    Mutation(
+        "an attempt that was counted is closed", settled_but_not_closed, ("P2", "stop intent")
+    ),
+    Mutation(
+        "a Pod that has the name is ours only by its labels",
+        adopt_any_pod,
+        ("NameConflict",),
+        examples.a_name_taken_before,
+    ),
+    Mutation(
+        "what is destroyed has the UID that was decided about",
+        delete_by_name,
+        ("own objects only",),
+        examples.a_name_taken_in_between,
+    ),
+)
+"""What `docs/reliability.md` shows and `test_mutations.py` proves."""
