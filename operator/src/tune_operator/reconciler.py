@@ -265,7 +265,7 @@ class Reconciler:
         ]
 
     def _create(self, observation: Observation, trial: TrialState, attempt: int) -> CreatePod:
-        avoid = [avoided.node for avoided in trial.avoid if avoided.until > observation.now]
+        avoid = trial.avoided(observation.now)
         body = pod.build(
             observation.experiment, trial.name, attempt, trial.config, self.session, avoid
         )

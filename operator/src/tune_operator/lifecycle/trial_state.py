@@ -104,6 +104,10 @@ class TrialState:
         """Position in the order of suggestions."""
         return int(self.name)
 
+    def avoided(self, now: datetime) -> tuple[str, ...]:
+        """Nodes the next attempt had rather not run on, the latest last."""
+        return tuple(each.node for each in self.avoid if each.until > now)
+
     @property
     def finished(self) -> bool:
         """Terminal states are irrevocable."""
