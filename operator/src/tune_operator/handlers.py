@@ -8,7 +8,6 @@ when it stops, Kopf cancels every task it did not know at its start, and those w
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import kopf
 
 from tune_operator.api.constants import GROUP, PLURAL, VERSION
+from tune_operator.runtime.own_thread import in_own_thread
 
 Observe = Callable[[str | None, Mapping[str, Any]], None]
 """Takes the event's type (None in the first listing) and the raw object."""
@@ -34,19 +34,9 @@ async def follow(observe: Observe, namespaces: Sequence[str], stop: threading.Ev
     def hand_over(kind: str | None, obj: Mapping[str, Any]) -> None:
         loop.call_soon_threadsafe(observe, kind, obj)
 
-    ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            asyncio.run(_operate(_registry(hand_over), namespaces, stop))
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for us
-            ended.set_exception(error)
-        else:
-            ended.set_result(None)
-
-    # A daemon: a Kopf that does not stop must not keep the process.
-    threading.Thread(target=run, name="kopf", daemon=True).start()
-    await asyncio.wrap_future(ended)
+    await in_own_thread(
+        lambda: asyncio.run(_operate(_registry(hand_over), namespaces, stop)), "kopf"
+    )
 
 
 async def _operate(
