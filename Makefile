@@ -7,7 +7,7 @@ CRD := crds/tuneoperator.io_tuneexperiments.yaml
 CHART_CRD := charts/tune-operator/files/tuneexperiments.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock lint format generate verify unit model integration e2e test chaos demo cluster cluster-down clean
+.PHONY: help install lock lint format generate verify unit model integration e2e test chaos reliability demo cluster cluster-down clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ e2e: install ## tests on real Pods
 
 test: install ## all tests, set-up and clean-up of their clusters included; allows no skip
 	$(BIN)/python -m dev.test
+
+reliability: install ## write the tables of docs/reliability.md from what the last make test ran
+	$(BIN)/python -m dev.reliability
 
 chaos: install ## 200 trials while everything around them breaks: SEED=7 SECONDS=200 FAULTS=110 CLUSTER=name
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(SECONDS),--seconds=$(SECONDS)) \

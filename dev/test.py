@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+CASES = ROOT / ".logs" / "cases.jsonl"  # what a full run ran; for `make reliability`
 # Two clones on one machine must not take down each other's clusters.
 CLONE = f"{zlib.crc32(str(ROOT).encode()):08x}"
 
@@ -66,11 +67,16 @@ def cluster(layer: Layer) -> Iterator[None]:
         dev_cluster("down", layer)
 
 
-def pytest(layer: Layer) -> tuple[int, str]:
+def pytest(layer: Layer, *, full: bool) -> tuple[int, str]:
     """Run one layer; its exit code and its closing line, which is not printed here."""
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"
     command = [sys.executable, "-m", "pytest", *layer.paths, *layer.options, color, "--durations=5"]
-    environment = {**os.environ, "TUNE_TESTS_NO_SKIP": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "TUNE_TESTS_NO_SKIP": "1",
+        "PYTHONUNBUFFERED": "1",
+        **({"TUNE_CASES": str(CASES)} if full else {}),
+    }
     if layer.nodes is not None:
         environment["TUNE_TEST_CLUSTER"] = layer.cluster
     with subprocess.Popen(
@@ -91,6 +97,9 @@ def pytest(layer: Layer) -> tuple[int, str]:
 
 def run(layers: tuple[Layer, ...]) -> int:
     """Run the layers in order, up to the first that fails; the exit code of `make test`."""
+    if layers == LAYERS:
+        CASES.parent.mkdir(exist_ok=True)
+        CASES.unlink(missing_ok=True)
     closing: list[str] = []
     durations: list[str] = []
     status = 0
@@ -98,7 +107,7 @@ def run(layers: tuple[Layer, ...]) -> int:
         start = time.monotonic()
         with cluster(layer):
             set_up = time.monotonic() - start
-            status, line = pytest(layer)
+            status, line = pytest(layer, full=layers == LAYERS)
         closing.append(line)
         total = time.monotonic() - start
         durations.append(f"{layer.name} {total:.0f} s (of which {set_up:.0f} s to a cluster)")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import examples, ran
+
 TESTS = Path(__file__).parent
 LAYERS = frozenset({"unit", "model", "integration", "e2e", "scale"})
 NO_SKIP = os.environ.get("TUNE_TESTS_NO_SKIP") == "1"
@@ -24,9 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure where none is allowed; an expected failure is no skip."""
     report = yield
+    if report.when == "call" and report.passed:
+        ran(item.nodeid, examples(item))
     if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, and TUNE_TESTS_NO_SKIP=1 allows none: {skip_reason(report)}"
