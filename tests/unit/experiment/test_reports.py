@@ -1,6 +1,7 @@
 """Who is sent away for good, and who is told to ask again: the first answer ends a trainer."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from tune_operator.api.constants import (
     LABEL_EXPERIMENT,
     LABEL_EXPERIMENT_UID,
     LABEL_TRIAL,
+    POD_FINALIZER,
 )
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Claim
@@ -37,7 +39,7 @@ def trial(attempt: int, **fields: Any) -> TrialState:
     return TrialState(name="00000", phase=Phase.RUNNING, attempt=attempt, open=True, **fields)
 
 
-def pod(name: str, attempt: int) -> dict[str, Any]:
+def pod(name: str, attempt: int, *finalizers: str) -> dict[str, Any]:
     labels = {
         LABEL_EXPERIMENT: "digits",
         LABEL_EXPERIMENT_UID: UID,
@@ -47,7 +49,7 @@ def pod(name: str, attempt: int) -> dict[str, Any]:
     meta = {"namespace": POD.namespace, "name": POD.name, "uid": POD.uid, "labels": labels}
     containers = [{"name": "trainer", "image": "any"}]
     return {
-        "metadata": {**meta, "resourceVersion": "1"},
+        "metadata": {**meta, "resourceVersion": "1", "finalizers": [*finalizers]},
         "spec": {"containers": containers, "nodeName": "node"},
         "status": {"phase": "Running"},
     }
@@ -96,6 +98,21 @@ async def test_only_who_was_replaced_is_sent_away(
         await sink.session(POD, SessionRequest(name, attempt))
     with pytest.raises(answer):
         await sink.results(POD, ResultsRequest(attempt, ()))
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "answer"),
+    [((POD_FINALIZER,), NotReady), ((), Outdated)],
+    ids=["a run that is not open yet", "a zombie of an experiment that is gone"],
+)
+async def test_without_its_run_only_who_was_let_go_is_sent_away(
+    kube: Kube, finalizers: tuple[str, ...], answer: type[Exception]
+) -> None:
+    sink = replace(reports(kube, trial(1), pod("00000", 1, *finalizers)), runs={})
+    with pytest.raises(answer):
+        await sink.session(POD, SessionRequest("00000", 1))
+    with pytest.raises(answer):
+        await sink.results(POD, ResultsRequest(1, ()))
 
 
 async def test_a_body_that_names_another_attempt_than_the_pod_is_refused(kube: Kube) -> None:

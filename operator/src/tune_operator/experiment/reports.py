@@ -149,6 +149,9 @@ class Reports:
     def _run(self, view: PodView) -> Run:
         run = self.runs.get(view.experiment_uid)
         if run is None or run.journal is None or run.accepted is None:
+            if not view.tracked:
+                # Its attempt was settled or fenced: a zombie whose experiment may be gone for good.
+                raise Outdated("this Pod was let go: its attempt is over")
             raise NotReady("the experiment is not open here yet: ask again")
         if run.key[0] != view.namespace:  # anybody may write that label on a Pod of his own
             raise Outdated("this Pod is no attempt of a trial")
