@@ -136,6 +136,10 @@ class Injector:
             await asyncio.sleep(0.2)
         return chance.choice(found)
 
+    def _busy(self) -> set[str]:
+        """Nodes on which somebody trains."""
+        return {trainer.entry.node for trainer in self._stage.pool.exposed()}
+
     def _exposed(self) -> list[Trainer]:
         """Not those whose node has a fault coming."""
         exposed = self._stage.pool.exposed()
@@ -172,9 +176,12 @@ class Injector:
 
     async def _on_node(self, fault: NodeFault, chance: random.Random) -> bool:
         nodes = self._stage.nodes
-        name = nodes.take(chance.getrandbits(16), NODES_LEFT)
-        if name is None:
-            return False
+        give_up = time.monotonic() + TARGET_SECONDS
+        draw = chance.getrandbits(16)
+        while (name := nodes.take(draw, NODES_LEFT, self._busy())) is None:
+            if time.monotonic() > give_up:
+                return False
+            await asyncio.sleep(0.5)
         self._reserved.add(name)
         await nodes.cordon(name, on=True)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tune_operator.store.object_store import ObjectStore
@@ -36,6 +36,11 @@ async def read(store: ObjectStore, prefix: str) -> list[Record]:
             records = [json.loads(line) for line in lines]
             openings[int(match[1]), match[2]][int(match[3])] = records
     return list(_chain(openings))
+
+
+def rows(records: Iterable[Record]) -> dict[str, Record]:
+    """The last row of each trial."""
+    return {record["trial"]: record for record in records if record["type"] == "trial"}
 
 
 def _chain(openings: Mapping[Opening, Mapping[int, list[Record]]]) -> Iterator[Record]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ class Nodes:
         self._cluster = cluster
         self._free = sorted(names)
 
-    def take(self, draw: int, keep: int) -> str | None:
-        """A node for one fault; None when fewer than ``keep`` would be left."""
-        if len(self._free) <= keep:
+    def take(self, draw: int, keep: int, busy: Collection[str]) -> str | None:
+        """A busy node for one fault; None if there is none, or if too few would be left."""
+        found = [name for name in self._free if name in busy]
+        if not found or len(self._free) <= keep:
             return None
-        return self._free.pop(draw % len(self._free))
+        name = found[draw % len(found)]
+        self._free.remove(name)
+        return name
 
     def give_back(self, name: str) -> None:
         """The fault is over."""

@@ -11,7 +11,7 @@ from typing import Any
 from tests.chaos.audit import Created
 from tests.chaos.faults import ON_LOST_NODE, VANISHED, Cost
 from tests.chaos.history import STATUS_LIMIT, StatusHistory
-from tests.chaos.journal import Record
+from tests.chaos.journal import Record, rows
 from tests.chaos.ledger import Attempt, Ledger
 
 COUNTED = (Cost.FAILURE, Cost.DISRUPTION, Cost.INFRASTRUCTURE)
@@ -28,11 +28,11 @@ _LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z (?P<level>[A-Z]+) (?P<logger>\S+) (?P
 
 
 def check_trials(
-    ledger: Ledger, rows: Mapping[str, Mapping[str, Any]], trials: Iterable[str]
+    ledger: Ledger, journaled: Mapping[str, Mapping[str, Any]], trials: Iterable[str]
 ) -> Iterator[str]:
     """Every trial ended once, its counters are what was done to it, its attempts follow."""
     for trial in trials:
-        row = rows.get(trial)
+        row = journaled.get(trial)
         if row is None:
             yield f"trial {trial} has no row"
             continue
@@ -129,12 +129,11 @@ def check_results(records: Sequence[Record], ledger: Ledger) -> Iterator[str]:
         yield f"results {kept} of attempt {number} of trial {trial}, which had no session"
 
 
-def check_journal(
-    records: Sequence[Record], rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    """What the journal ends with is what the status shows."""
-    last = {record["trial"]: record for record in records if record["type"] == "trial"}
-    for trial, row in rows.items():
+def check_listed(records: Sequence[Record], listed: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What the status shows of a trial is what the journal ends with."""
+    last = rows(records)
+    for row in listed:
+        trial = row["name"]
         record = last.get(trial)
         if record is None:
             yield f"trial {trial} is not in the journal"

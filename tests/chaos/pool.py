@@ -49,10 +49,6 @@ class Pool:
         found = [trainer for trainer in self.trainers.values() if trainer.exposed]
         return sorted(found, key=lambda trainer: trainer.entry.pod)
 
-    def on(self, node: str) -> list[Mapping[str, Any]]:
-        """The Pods on a node."""
-        return [pod for pod in self.pods.values() if pod["spec"].get("nodeName") == node]
-
     async def _follow(self) -> None:
         kube = self._world.kube
         while True:

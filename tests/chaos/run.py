@@ -164,10 +164,7 @@ class Run:
     async def _judge(
         self, history: StatusHistory, audit: AuditLog, world: World, made: Mapping[str, Any]
     ) -> list[str]:
-        rows = {row["name"]: row for row in history.last.get("trials", [])}
-        names = [trial_name(index) for index in range(self._budget.trials)]
         found = [f"strange: {text}" for text in self._ledger.strange]
-        found += oracle.check_trials(self._ledger, rows, names)
         found += oracle.check_attempts(self._ledger)
         found += oracle.check_pods(audit.created(), history, self._ledger)
         found += oracle.check_status(history)
@@ -177,8 +174,10 @@ class Run:
             records = await journal.read(world.store, keys.journal())
         except journal.Broken as broken:
             return [*found, f"journal: {broken}"]
+        names = [trial_name(index) for index in range(self._budget.trials)]
+        found += oracle.check_trials(self._ledger, journal.rows(records), names)
         found += oracle.check_results(records, self._ledger)
-        found += oracle.check_journal(records, rows)
+        found += oracle.check_listed(records, history.last.get("trials", []))
         return found
 
     # Building the stage
@@ -221,7 +220,9 @@ class Run:
         return await self._kube.create(EXPERIMENTS, self._namespace, body)
 
     def _spec(self, store_url: str) -> dict[str, Any]:
-        container = {"name": "trainer", "image": "dev.local/played:1"}
+        # A request, so that the scheduler spreads the Pods over the nodes.
+        requests = {"requests": {"cpu": "20"}}
+        container = {"name": "trainer", "image": "dev.local/played:1", "resources": requests}
         return {
             "objective": {"metric": METRIC, "mode": "max"},
             "numSamples": self._budget.trials,

@@ -127,9 +127,9 @@ def test_an_altered_result_is_found() -> None:
 
 def test_a_journal_that_says_something_else_than_the_status_is_found() -> None:
     record = {"type": "trial", "trial": TRIAL, "state": "Terminated", "attempt": 2}
-    (found,) = oracle.check_journal([record], {TRIAL: ROW})
+    (found,) = oracle.check_listed([record], [ROW])
     assert "status shows disruptions 1, the journal has 0" in found
-    (found,) = oracle.check_journal([], {TRIAL: ROW})
+    (found,) = oracle.check_listed([], [ROW])
     assert "not in the journal" in found
 
 
