@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from tune_operator.runtime import supervisor as module
-from tune_operator.runtime.supervisor import Supervisor, TaskEnded
+from tune_operator.runtime.supervisor import Foreseen, Supervisor, TaskEnded
 
 
 async def for_ever() -> None:
@@ -135,3 +135,20 @@ async def test_failure_while_stopping_is_logged_and_does_not_keep_the_others(
         await supervisor.run(stopping)
     assert "task second failed: cannot flush" in caplog.text
     assert others.is_set()
+
+
+@pytest.mark.parametrize(
+    ("error", "traced"), [(RuntimeError("a defect"), True), (Foreseen("as it should"), False)]
+)
+async def test_only_a_defect_leaves_a_traceback(
+    caplog: pytest.LogCaptureFixture, error: Exception, traced: bool
+) -> None:
+    async def fails() -> None:
+        raise error
+
+    supervisor = Supervisor()
+    supervisor.start("one", fails())
+    with caplog.at_level(logging.ERROR), pytest.raises(TaskEnded):
+        await supervisor.run(asyncio.Event())
+    assert f"task one failed: {error}" in caplog.text
+    assert ("Traceback" in caplog.text) is traced

@@ -15,11 +15,12 @@ from tune_operator.kube.lease import Observed
 from tune_operator.kube.resources import LEASES, PODS
 from tune_operator.kube.transport import Object
 from tune_operator.runtime.clock import Clock
+from tune_operator.runtime.supervisor import Foreseen
 
 logger = logging.getLogger(__name__)
 
 
-class LeadershipLost(Exception):
+class LeadershipLost(Foreseen):
     """Somebody else holds the Lease, or it could not be renewed in time: end the process."""
 
 

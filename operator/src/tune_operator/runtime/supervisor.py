@@ -19,6 +19,10 @@ class TaskEnded(Exception):
         self.name = name
 
 
+class Foreseen(Exception):
+    """Raised by a task that ends as it should, before its time: its message says all there is."""
+
+
 @dataclass(frozen=True)
 class _Member:
     name: str
@@ -81,7 +85,8 @@ class Supervisor:
         if not member.task.done():
             logger.error("task %s does not end; it is left behind", member.name)
         elif (error := _exception(member.task)) is not None:
-            logger.error("task %s failed: %s", member.name, error, exc_info=error)
+            trace = None if isinstance(error, Foreseen) else error
+            logger.error("task %s failed: %s", member.name, error, exc_info=trace)
 
 
 def _exception(task: asyncio.Task[Any]) -> BaseException | None:
