@@ -49,7 +49,7 @@ class Refused(Exception):
 
 
 class Player:
-    """One attempt's trainer."""
+    """One attempt's trainer. Like the SDK it keeps its results until they are durable."""
 
     def __init__(self, kube: Kube, bucket: Bucket, pod: Mapping[str, Any]) -> None:
         self.kube = kube
@@ -61,6 +61,7 @@ class Player:
         self.env = {entry["name"]: entry.get("value") for entry in container["env"]}
         self.iteration = 0
         self.seq = 0
+        self.kept: list[Result] = []
         self.session: SessionResponse | None = None
         credentials = StaticCredentials(bucket.access_key, bucket.secret_key)
         self.store = open_store(f"s3://{bucket.bucket}", bucket.endpoint, None, credentials)
@@ -85,8 +86,8 @@ class Player:
         for _ in range(iterations):
             self.iteration += 1
             self.seq += 1
-            body = ResultsRequest(self.attempt, (self._result(score),)).to_json()
-            answer = ResultsResponse.from_bytes(await self._post(RESULTS_PATH, body))
+            self.kept.append(self._result(score))
+            answer = await self._report()
         assert answer is not None
         return answer
 
@@ -104,9 +105,10 @@ class Player:
             metrics={"training_iteration": self.iteration},
             progress={},
             files=(),
+            results=tuple(self.kept),
         )
         assert await self.store.put_if_absent(self.keys.manifest(ref), manifest.to_bytes())
-        await self._post(RESULTS_PATH, ResultsRequest(self.attempt, (), (ref,)).to_json())
+        await self._report(ref)
         return ref
 
     async def end(self, outcome: Outcome, *, reason: str = "", score: float = 0.5) -> None:
@@ -149,6 +151,7 @@ class Player:
             time=NOW,
             signal="SIGTERM" if outcome is Outcome.INTERRUPTED else "",
             last_result=self._result(score) if self.seq else None,
+            results=tuple(self.kept),
         )
 
     @property
@@ -164,6 +167,12 @@ class Player:
     def _result(self, score: float) -> Result:
         metrics = {"training_iteration": self.iteration, "mean_accuracy": score}
         return Result(self.seq, metrics)
+
+    async def _report(self, *saved: CheckpointRef) -> ResultsResponse:
+        body = ResultsRequest(self.attempt, tuple(self.kept), saved).to_json()
+        answer = ResultsResponse.from_bytes(await self._post(RESULTS_PATH, body))
+        self.kept = [result for result in self.kept if result.seq > answer.durable]
+        return answer
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Send; wait while the operator is away, not ready, or has not bound us yet."""

@@ -24,7 +24,8 @@ async def noticed(lab: Lab, name: str) -> None:
     async def found() -> bool:
         obj = await lab.get(name)
         seen: int = obj["status"].get("observedGeneration", 0)
-        return seen == obj["metadata"]["generation"]
+        wanted: int = obj["metadata"]["generation"]
+        return seen == wanted
 
     await lab.until(found, "the newest generation is observed", name)
 

@@ -1,0 +1,91 @@
+"""kubectl delete in every way it is done, whatever the operator does meanwhile: an orderly end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.integration.fleet import Fleet
+from tests.integration.journaled import read_journal
+from tests.integration.lab import Lab
+from tests.integration.player import Player
+from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.keys import CheckpointRef
+
+CASCADES = ("background", "foreground", "orphan")
+Deletion = Callable[[], Awaitable[None]]
+
+
+async def watched(lab: Lab, delete: Deletion, players: list[Player]) -> None:
+    """Nothing unusual: the operator sees it happen."""
+    await delete()
+
+
+async def unseen(lab: Lab, delete: Deletion, players: list[Player]) -> None:
+    """The operator is not there when it is asked for."""
+    lab.operator.kill()
+    await delete()
+    lab.operator.start()
+
+
+async def interrupted(lab: Lab, delete: Deletion, players: list[Player]) -> None:
+    """The operator dies while the trainers save; they end while it is away."""
+    await asyncio.gather(*(player.annotate({"tune.dev/hang": "true"}) for player in players))
+    await delete()
+    for player in players:
+        name = player.name.rsplit("-", 3)[0]
+        await lab.pod(name, player.trial, 1, lambda pod: "deletionTimestamp" in pod["metadata"])
+    lab.operator.kill()
+    await asyncio.gather(*(player.annotate({"tune.dev/hang": "false"}) for player in players))
+    lab.operator.start()
+
+
+async def saving(lab: Lab, name: str, trial: str) -> Player:
+    """A trainer that saved at iteration 2 and, on SIGTERM, says it was interrupted at 3."""
+    player = await lab.player(name, trial, 1)
+    await player.annotate({"tune.dev/exit-on-delete": "0"})
+    await player.train(2)
+    await player.save()
+    await player.train(1)
+    await player.end(Outcome.INTERRUPTED)
+    return player
+
+
+@pytest.mark.parametrize("happens", [watched, unseen, interrupted], ids=lambda f: f.__name__)
+async def test_delete_ends_all_in_order_with_every_cascade(
+    lab: Lab, fleet: Fleet, happens: Callable[[Lab, Deletion, list[Player]], Awaitable[None]]
+) -> None:
+    made = {
+        cascade: await lab.apply(cascade, numSamples=3, maxConcurrentTrials=2)
+        for cascade in CASCADES
+    }
+    players = [
+        await saving(lab, cascade, trial) for cascade in CASCADES for trial in ("00000", "00001")
+    ]
+
+    async def delete() -> None:
+        for cascade in CASCADES:
+            await fleet.kubectl(
+                "delete",
+                "tx",
+                cascade,
+                f"--namespace={lab.namespace}",
+                f"--cascade={cascade}",
+                "--wait=false",
+            )
+
+    await happens(lab, delete, players)
+    for cascade in CASCADES:
+        await lab.gone(cascade)
+        assert made[cascade]["metadata"]["uid"] in await lab.event(cascade, "ExperimentStopped")
+        journal = await read_journal(lab, made[cascade])
+        assert journal.released
+        for trial in journal.state.trials:
+            assert (trial.open, trial.phase, trial.iteration) == (False, "Pending", 3)
+            assert (trial.failures, trial.disruptions, trial.infrastructure) == (0, 0, 0)
+            assert trial.plan == (CheckpointRef(1, 2),)
+            assert journal.results(trial.name, 1) == [1, 2, 3]
+        assert len(journal.state.trials) == 2, "nobody started meanwhile"
+    for player in players:
+        assert await player.store.list(player.keys.manifest(CheckpointRef(1, 2)))
+    await lab.operator.ready()
