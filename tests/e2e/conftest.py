@@ -58,8 +58,10 @@ def node(cluster: Cluster, stage: Stage) -> Iterator[Node]:
     """The node; well again afterwards, whatever was done to it."""
     node = Node(cluster, stage.shell)
     yield node
-    node.uncordon()
-    node.bring_back()
+    try:
+        node.uncordon()
+    finally:
+        node.bring_back()
 
 
 def run_folder(cluster: Cluster) -> Path:

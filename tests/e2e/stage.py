@@ -3,13 +3,16 @@
 import copy
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from minio import Minio
+from minio.commonconfig import CopySource
 
 from dev.demo.bucket import Keys
+from dev.demo.errors import StepFailed
 from dev.demo.install import EXAMPLE, STORE_SERVICE
 from dev.demo.shell import Shell
 from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
@@ -176,14 +179,29 @@ class Stage:
 
     def sigkill(self, namespace: str, pod: str, container: str) -> None:
         """Kill a container's first process as a crash would: no signal it could catch."""
+        self._ctr("task", "kill", "--signal", "SIGKILL", self.task(namespace, pod, container))
+
+    def stops(self, task: str) -> None:
+        """Wait until the process of a container has ended, whether or not a kubelet sees it."""
+
+        def stopped() -> bool:
+            tasks = (line.split() for line in self._ctr("task", "ls").splitlines())
+            return not any(name == task and state == "RUNNING" for name, _, state in tasks)
+
+        soon(stopped, f"task {task} stops", PATIENCE, lambda: self._ctr("task", "ls"))
+
+    def task(self, namespace: str, pod: str, container: str) -> str:
+        """What containerd calls a container."""
         found = self.shell.json(
             "kubectl", "--namespace", namespace, "get", "pod", pod, "--output=json"
         )
         statuses = found["status"]["containerStatuses"]
         identity = next(s["containerID"] for s in statuses if s["name"] == container)
+        return cast(str, identity.removeprefix("containerd://"))
+
+    def _ctr(self, *command: str) -> str:
         ctr = ("ctr", "--address", str(self.run / "containerd.sock"), "--namespace", "k8s.io")
-        task = identity.removeprefix("containerd://")
-        subprocess.run([*ctr, "task", "kill", "--signal", "SIGKILL", task], check=True)
+        return subprocess.run([*ctr, *command], check=True, capture_output=True, text=True).stdout
 
     def committed(self, name: str, uid: str, trial: str = "00000") -> list[CheckpointRef]:
         """Committed checkpoints of a trial, oldest first."""
@@ -192,11 +210,24 @@ class Stage:
         refs = (parse_manifest_key(item.object_name or "") for item in listed)
         return sorted(ref for ref in refs if ref is not None)
 
+    def commit_late(self, name: str, uid: str, newest: CheckpointRef, iteration: int) -> None:
+        """A manifest of a later iteration lands for an attempt that was given up."""
+        keys = _keys(name, uid, "00000")
+        late = keys.manifest(replace(newest, iteration=iteration))
+        self.store.copy_object(BUCKET, late, CopySource(BUCKET, keys.manifest(newest)))
+
     def exit_record(self, name: str, uid: str, trial: str, attempt: int) -> ExitRecord:
         """What an attempt left as its end."""
         answer = self.store.get_object(BUCKET, _keys(name, uid, trial).exit_record(attempt))
         with answer:
             return ExitRecord.from_bytes(answer.read())
+
+    def killed(self, name: str) -> list[str]:
+        """Pods of the experiment that the kubelet sent a signal, as its events say."""
+        selector = "--field-selector=reason=Killing,source=kubelet"
+        events = self.shell.json(*KUBECTL, "get", "events", selector, "--output=json")["items"]
+        pods = (event["involvedObject"]["name"] for event in events)
+        return [pod for pod in pods if pod.startswith(f"{name}-")]
 
     def gone(self, name: str) -> None:
         """Wait until neither the experiment nor any of its Pods exists."""
@@ -211,11 +242,18 @@ class Stage:
         system = ("kubectl", "--namespace", SYSTEM_NAMESPACE)
         return "\n".join(
             (
-                self.shell.run(*KUBECTL, "describe", "tx", name),
-                self.shell.run(*KUBECTL, "get", "pods", "--output=wide"),
-                self.shell.run(*system, "logs", "deployment/tune-operator", "--tail=60"),
+                self._answer(*KUBECTL, "describe", "tx", name),
+                self._answer(*KUBECTL, "get", "pods", "--output=wide"),
+                self._answer(*system, "logs", "deployment/tune-operator", "--tail=60"),
             )
         )
+
+    def _answer(self, *command: str) -> str:
+        """Of a kubelet that is stopped there are no logs."""
+        try:
+            return self.shell.run(*command)
+        except StepFailed as error:
+            return str(error)
 
     def clear(self) -> None:
         """Delete all experiments, while the operator can end them in order."""
