@@ -9,6 +9,7 @@ from tune_operator.experiment import records
 from tune_operator.experiment.claim import Claim, Displaced, Owner
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.opening import Opening
+from tune_operator.experiment.segments import JournalUnreadable
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import ObjectStore
@@ -105,6 +106,25 @@ class TestOpening:
             await mine.proceed(store, 0, lose_once)
         assert (await mine.proceed(store, 5, lose_once)).term == 6
         assert asked == [1, 6]
+
+
+class TestForgery:
+    """Whoever owns the bucket may write what he likes: no number of his is counted up to."""
+
+    async def test_a_chain_that_names_a_far_segment_is_missing_its_first(self) -> None:
+        store = MemoryStore()
+        far = records.opened(SegmentRef(1, "aa", 99_999_999))
+        store.objects[KEYS.segment(SegmentRef(2, "bb", 1))] = json.dumps(far).encode() + b"\n"
+        with pytest.raises(JournalUnreadable, match=r"00000001-aa-00000001.*is missing"):
+            await opened(store, Status())
+
+    async def test_after_the_largest_term_there_is_none(self) -> None:
+        store, status = MemoryStore(), Status()
+        last = Claim(99_999_999, "ff")
+        store.objects[KEYS.segment(last.segment(0))] = last.document(OWNER)
+        with pytest.raises(JournalUnreadable, match="no higher term"):
+            await opened(store, status)
+        assert status.term == 0
 
 
 class TestCommit:

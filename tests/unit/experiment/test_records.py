@@ -278,3 +278,22 @@ def test_an_interruption_is_kept_whole() -> None:
     why = Interruption("Preempted", "r" * 500, "m" * 5000, 8, 1, 2, NOW, exit_code=0, node="n")
     after = run(replace(ONE, interruption=why))
     assert records.fold_all(run(), stored(records.changes(run(), after))) == after
+
+
+class TestForgery:
+    """A bucket is its owner's: what he writes there must stay within what we could have written."""
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            pytest.param({"attempt": -1}, id="a negative attempt"),
+            pytest.param({"attempt": 10**30}, id="an attempt that no key has room for"),
+            pytest.param({"failures": 10**30}, id="more failures than can be shown"),
+            pytest.param({"podUID": "x" * 5000}, id="an endless UID"),
+        ],
+    )
+    def test_a_row_that_could_not_be_shown_is_refused(self, forged: Record) -> None:
+        row = {"type": "trial", "trial": "00000", "state": "Pending", "config": {"metrics": {}}}
+        assert records.fold(RunState(), row).trials
+        with pytest.raises(BadRecord):
+            records.fold(RunState(), {**row, **forged})

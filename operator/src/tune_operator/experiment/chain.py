@@ -8,7 +8,7 @@ wrote behind that was never acknowledged, and is no part of the run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import count, takewhile
 
 from tune_operator.experiment import records
@@ -68,10 +68,12 @@ class Reader:
         # A gap ends the newest opening: nothing is written behind what has not landed.
         chain = list(takewhile(present.__contains__, (first.numbered(seq) for seq in count(1))))
         while (last := await self._after(store, first)) is not None:
-            earlier = [last.numbered(seq) for seq in range(1, last.seq + 1)]
-            lost = [ref for ref in earlier if ref not in present]
-            if lost:
-                raise JournalUnreadable(self.keys.segment(lost[0]), "is missing")
+            earlier = list(takewhile(present.__contains__, _up_to(last)))
+            # Whoever writes into the bucket may name any number: only what is there is counted.
+            if len(earlier) < last.seq:
+                raise JournalUnreadable(
+                    self.keys.segment(last.numbered(len(earlier) + 1)), "is missing"
+                )
             if not earlier or last >= first:
                 raise JournalUnreadable(self.keys.segment(first), f"cannot follow {last}")
             first, chain = earlier[0], earlier + chain
@@ -86,3 +88,7 @@ class Reader:
             except BadRecord as error:
                 raise JournalUnreadable(key, str(error)) from None
         return self._opened_after[first]
+
+
+def _up_to(last: SegmentRef) -> Iterator[SegmentRef]:
+    return (last.numbered(seq) for seq in range(1, last.seq + 1))

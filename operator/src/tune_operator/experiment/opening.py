@@ -14,9 +14,10 @@ from tune_operator.experiment import records
 from tune_operator.experiment.chain import Reader
 from tune_operator.experiment.claim import Claim, Displaced, Owner, check_document
 from tune_operator.experiment.journal import Journal
+from tune_operator.experiment.segments import JournalUnreadable
 from tune_operator.store.errors import NotFound
 from tune_operator.store.object_store import ObjectStore
-from tune_trainer.protocol.keys import RunKeys, SegmentRef, parse_segment_key
+from tune_trainer.protocol.keys import LARGEST_TERM, RunKeys, SegmentRef, parse_segment_key
 
 TakeTerm = Callable[[int], Awaitable[None]]
 """Writes a term into the object's status by compare-and-swap; raises if it lost."""
@@ -60,6 +61,9 @@ class Opening:
             key = self._keys.segment(max(claims))
             check_document(key, await store.get(key))
         claim = Claim(1 + max([known_term, *(ref.term for ref in listed)]), self._new_nonce())
+        if claim.term > LARGEST_TERM:
+            # Its segments would sort before, and not be found again.
+            raise JournalUnreadable(self._keys.segment(max(listed)), "leaves no higher term")
         await take_term(claim.term)
         self._claim = claim
         return claim

@@ -16,7 +16,7 @@ from tune_operator.experiment import trial_json
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_trainer.protocol import VERSION, fields, numbers
 from tune_trainer.protocol.errors import ProtocolError
-from tune_trainer.protocol.keys import SegmentRef, trial_name
+from tune_trainer.protocol.keys import LARGEST_TRIAL, SegmentRef, trial_name
 from tune_trainer.protocol.result import Result
 
 Record = Mapping[str, Any]
@@ -211,8 +211,8 @@ def _index(record: Record) -> int:
 
 def _put_row(trials: list[TrialState], record: Record) -> None:
     index = _index(record)
-    if index > len(trials):
-        raise ValueError("trials before this one are missing")
+    if index > min(len(trials), LARGEST_TRIAL):
+        raise ValueError("trials before this one are missing, or it is one too many")
     config = numbers.decode(record["config"]) if "config" in record else trials[index].config
     trials[index : index + 1] = [trial_json.read(record, config)]
 

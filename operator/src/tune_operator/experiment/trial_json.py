@@ -19,10 +19,17 @@ from tune_operator.lifecycle.trial_state import (
     TrialState,
 )
 from tune_trainer.protocol import fields, numbers
+from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.keys import CheckpointRef
 
 PROGRESS = frozenset({"seq", "iteration", "objective", "objectiveText", "checkpoint"})
 """Keys of a row that change with every report."""
+
+TEXT_LIMIT = 64 * 1024
+"""Characters of a text, many more than we write: who owns the bucket may have written others."""
+
+UID_LIMIT = 64
+"""Characters of a UID, which goes into the status as it is."""
 
 _WHAT = "trial"
 _TEXTS = {"reason": "reason", "podUID": "pod_uid", "node": "node"}
@@ -69,11 +76,10 @@ def write(trial: TrialState) -> dict[str, Any]:
 
 def read(row: Mapping[str, Any], config: Mapping[str, Any]) -> TrialState:
     """The inverse of `write`. Raises ProtocolError, ValueError, KeyError or TypeError."""
-    given: dict[str, Any] = {
-        name: fields.optional(row, key, str, "", _WHAT) for key, name in _TEXTS.items()
-    }
-    given |= {name: fields.optional(row, key, int, 0, _WHAT) for key, name in _COUNTS.items()}
+    given: dict[str, Any] = {name: text(row, key, _WHAT) for key, name in _TEXTS.items()}
+    given |= {name: count(row, key, _WHAT) for key, name in _COUNTS.items()}
     given |= {name: read_instant(row.get(key)) for key, name in _INSTANTS.items()}
+    text(row, "podUID", _WHAT, UID_LIMIT)
     why = row.get("lastInterruption")
     return TrialState(
         name=fields.need(row, "trial", str, _WHAT),
@@ -117,6 +123,19 @@ def read_checkpoint(row: Mapping[str, Any] | None) -> Checkpoint | None:
     return Checkpoint(CheckpointRef.parse(row["ref"]), _moment(row["time"]))
 
 
+def text(row: Mapping[str, Any], key: str, what: str, limit: int = TEXT_LIMIT) -> str:
+    """A text that the status could show; empty if there is none. Raises ProtocolError."""
+    value = fields.optional(row, key, str, "", what)
+    if len(value) > limit:
+        raise ProtocolError(f"{what}.{key}: is too long")
+    return value
+
+
+def count(row: Mapping[str, Any], key: str, what: str) -> int:
+    """A number that the status could show; 0 if there is none. Raises ProtocolError."""
+    return fields.whole(row, key, what) if key in row else 0
+
+
 def instant(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with all its digits, or None."""
     return moment.astimezone(UTC).isoformat() if moment else None
@@ -152,16 +171,16 @@ def _write_interruption(why: Interruption) -> dict[str, Any]:
 def _read_interruption(row: Mapping[str, Any]) -> Interruption:
     what = f"{_WHAT}.lastInterruption"
     texts: dict[str, Any] = {
-        name: fields.optional(row, key, str, "", what)
+        name: text(row, key, what)
         for key, name in {"class": "cls", "reason": "reason", "message": "message"}.items()
     }
     counts: dict[str, Any] = {
-        name: fields.need(row, name, int, what) for name in ("row", "attempt", "iteration")
+        name: fields.whole(row, name, what) for name in ("row", "attempt", "iteration")
     }
     return Interruption(
         **texts,
         **counts,
         time=_moment(row["time"]),
         exit_code=None if row.get("exitCode") is None else fields.need(row, "exitCode", int, what),
-        node=fields.optional(row, "node", str, "", what),
+        node=text(row, "node", what),
     )

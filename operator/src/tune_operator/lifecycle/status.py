@@ -139,7 +139,7 @@ def _sums(state: RunState, total: int) -> dict[str, Any]:
         "failures": sum(trial.failures for trial in state.trials),
         "disruptions": sum(trial.disruptions for trial in state.trials),
         "infrastructure": sum(trial.infrastructure for trial in state.trials),
-        "lostIterations": state.lost_iterations,
+        "lostIterations": trial_rows.whole(state.lost_iterations),
     }
 
 

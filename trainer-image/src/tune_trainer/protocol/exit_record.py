@@ -17,6 +17,9 @@ from tune_trainer.protocol.result import Result, results_from_json
 MESSAGE_LIMIT = 1024
 """Characters of ``message`` that are kept."""
 
+WORD_LIMIT = 256
+"""Characters of the other texts that are kept: each is a name, an instant, an ID."""
+
 
 class Outcome(StrEnum):
     """How an attempt ended."""
@@ -103,12 +106,30 @@ class ExitRecord:
             trial=fields.need(document, "trial", str, what),
             attempt=fields.whole(document, "attempt", what, minimum=1),
             outcome=Outcome(outcome),
-            reason=fields.optional(document, "reason", str, outcome, what),
-            message=fields.optional(document, "message", str, "", what),
-            iteration=fields.optional(document, "iteration", int, 0, what),
-            time=fields.optional(document, "time", str, "", what),
-            signal=fields.optional(document, "signal", str, "", what),
+            reason=_text(document, "reason", outcome),
+            message=_text(document, "message", limit=MESSAGE_LIMIT),
+            iteration=_iteration(document),
+            time=_text(document, "time"),
+            signal=_text(document, "signal"),
             last_result=None if last is None else Result.from_json(last, f"{what}.lastResult"),
             results=results_from_json(results, f"{what}.results"),
-            directive=fields.optional(document, "directive", str, "", what),
+            directive=_text(document, "directive"),
         )
+
+
+def _text(
+    document: Mapping[str, Any], name: str, default: str = "", limit: int = WORD_LIMIT
+) -> str:
+    """A text for people: cut, because it is kept for as long as the trial, and whole characters.
+
+    Python reads half a surrogate pair from JSON (a file name that is no UTF-8 becomes one), but
+    whoever stores it puts another character there, and it would differ from ours for ever.
+    """
+    text = fields.optional(document, name, str, default, "exit record")[:limit]
+    return text.encode("utf-8", "replace").decode()
+
+
+def _iteration(document: Mapping[str, Any]) -> int:
+    """Within what keys and sums have room for."""
+    value = fields.optional(document, "iteration", int, 0, "exit record")
+    return min(max(value, 0), fields.LARGEST)

@@ -22,6 +22,11 @@ ITERATION_WIDTH = 10
 TERM_WIDTH = 8
 SEQ_WIDTH = 8
 
+LARGEST_TRIAL = 10**TRIAL_WIDTH - 1
+LARGEST_ATTEMPT = 10**ATTEMPT_WIDTH - 1
+LARGEST_TERM = 10**TERM_WIDTH - 1
+"""What keys have room for."""
+
 _REF = re.compile(rf"([0-9]{{1,{ATTEMPT_WIDTH}}})-([0-9]{{1,{ITERATION_WIDTH}}})")
 _MANIFEST = re.compile(rf"(\d{{{ATTEMPT_WIDTH}}})-(\d{{{ITERATION_WIDTH}}})\.json")
 _SEGMENT = re.compile(rf"([0-9]{{{TERM_WIDTH}}})-([0-9a-f]+)-([0-9]{{{SEQ_WIDTH}}})")

@@ -12,6 +12,9 @@ from typing import Any
 
 from tune_trainer.protocol.errors import ProtocolError
 
+DEPTH_LIMIT = 100
+"""Levels of metrics. What can just be read could not be written again further down the stack."""
+
 _TEXT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -48,10 +51,7 @@ def decode(document: Mapping[str, Any], where: str = "result") -> dict[str, Any]
     found = document.get("nonFinite", {})
     if not isinstance(found, Mapping):
         raise ProtocolError(f"{where}.nonFinite: expected an object")
-    try:
-        restored: dict[str, Any] = _copy(metrics)
-    except RecursionError:
-        raise ProtocolError(f"{where}.metrics: nested too deeply") from None
+    restored: dict[str, Any] = _copy(metrics, where, DEPTH_LIMIT)
     for pointer, text in found.items():
         _put(restored, str(pointer), number_of(str(text)), where)
     return restored
@@ -68,10 +68,12 @@ def _strip(value: Any, pointer: str, found: dict[str, str]) -> Any:
     return value
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: Any, where: str, levels: int) -> Any:
+    if levels == 0:
+        raise ProtocolError(f"{where}.metrics: nested too deeply")
     if isinstance(value, Mapping):
-        return {k: _copy(v) for k, v in value.items()}
-    return [_copy(v) for v in value] if isinstance(value, list) else value
+        return {k: _copy(v, where, levels - 1) for k, v in value.items()}
+    return [_copy(v, where, levels - 1) for v in value] if isinstance(value, list) else value
 
 
 def _put(target: Any, pointer: str, number: float, where: str) -> None:

@@ -20,9 +20,10 @@ class Result:
 
     @property
     def iteration(self) -> int:
-        """The auto-filled ``training_iteration`` (0 when a foreign trainer sends none)."""
+        """The auto-filled ``training_iteration``; 0 when there is none, or nonsense."""
         value = self.metrics.get("training_iteration", 0)
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return value if whole and 0 <= value <= fields.LARGEST else 0
 
     def to_json(self) -> dict[str, Any]:
         """Encoded for a message, manifest or exit record."""
