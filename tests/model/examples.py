@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.model.history import KEYS, NAMESPACE, hold
+from tests.model.peace import LATE, Peace, conclude
 from tests.model.play import Play, Trainer
 from tests.model.process import Process
 from tests.model.wire import Call
 from tune_operator.kube.resources import EXPERIMENTS, PODS, Resource
 from tune_operator.kube.transport import Object
+from tune_trainer.protocol.exit_record import Outcome
 
 
 class Stage(Play):
@@ -26,7 +28,7 @@ class Stage(Play):
     @property
     def pod(self) -> Object:
         """The first trial's newest Pod."""
-        return [pod for pod in self._pods() if "-00000-" in pod["metadata"]["name"]][-1]
+        return [pod for pod in self.pods() if "-00000-" in pod["metadata"]["name"]][-1]
 
     @property
     def trainer(self) -> Trainer:
@@ -35,7 +37,7 @@ class Stage(Play):
 
     def work(self, seconds: float = 5.0) -> None:
         """Time passes, and the operator does what there is to do."""
-        self._wait(seconds)
+        self.wait_seconds(seconds)
         self.operator.poke()
         self.operator.finish()
 
@@ -44,7 +46,7 @@ class Stage(Play):
         for _ in range(3):
             self.work()
         for _ in range(2):
-            for pod in self._pods():
+            for pod in self.pods():
                 if pod["metadata"]["uid"] not in self.trainers:
                     self._advance(pod)
         self.work()
@@ -76,7 +78,7 @@ class Stage(Play):
             if self.operator.wire.calls:
                 self.operator.passes(self.operator.wire.calls[0])
             else:
-                self._wait(1.0)
+                self.wait_seconds(1.0)
         raise AssertionError(f"it never asks to {what}")
 
     def give_up(self, call: Call) -> Callable[[], None]:
@@ -94,7 +96,7 @@ def an_ending_without_an_answer() -> None:
         stage._stop(stage.pod, 1)
         stage.operator.wire.fails(stage.until("get store"))
         stage.operator.finish()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_new_owner_with_an_old_view() -> None:
@@ -105,7 +107,7 @@ def a_new_owner_with_an_old_view() -> None:
             heir.passes(call)
         stage.start()
         stage.tell(heir, EXPERIMENTS)
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_commit_between_term_and_claim() -> None:
@@ -120,7 +122,7 @@ def a_commit_between_term_and_claim() -> None:
         stage.tell(owner, PODS)
         stage.operators[1].passes(claim)
         stage.operators[1].finish()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_status_written_late() -> None:
@@ -132,7 +134,7 @@ def a_status_written_late() -> None:
         for _ in range(3):
             stage.work()
         arrive()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_suspension_withdrawn() -> None:
@@ -143,7 +145,7 @@ def a_suspension_withdrawn() -> None:
         stage.work()
         stage.suspend(0)
         stage.work()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_pod_from_the_future() -> None:
@@ -159,7 +161,7 @@ def a_pod_from_the_future() -> None:
         stage.operators[1].poke()
         stage.operators[1].finish()
         stage.tell(stage.operator, PODS)
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_pod_created_late(*, asks: bool = False) -> None:
@@ -176,7 +178,7 @@ def a_pod_created_late(*, asks: bool = False) -> None:
             for call in list(stage.operator.wire.calls):
                 stage.operator.passes(call)
         stage.work()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_late_pod_asks() -> None:
@@ -197,7 +199,7 @@ def a_zombie_commits() -> None:
         stage.iterate()
         stage._stop(stage.pod, 1)
         stage.work()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def an_attempt_without_a_commit() -> None:
@@ -208,7 +210,7 @@ def an_attempt_without_a_commit() -> None:
         for _ in range(2):
             stage._stop(stage.pod, 1)
             stage.start()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def nothing_but_failures() -> None:
@@ -218,7 +220,7 @@ def nothing_but_failures() -> None:
             stage.start()
             for pod in stage._running():
                 stage._stop(pod, 1)
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_name_taken_in_between() -> None:
@@ -231,7 +233,7 @@ def a_name_taken_in_between() -> None:
         stage._tear_away(stage.pod)
         stage.foreign_pod(0)
         stage.work()
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
 
 
 def a_name_taken_before() -> None:
@@ -243,10 +245,83 @@ def a_name_taken_before() -> None:
         shown = (stage.history.experiment or {})["status"]["conditions"]
         told = "NameConflict" in [condition["type"] for condition in shown]
         hold("NameConflict", told, "nobody is told why a trial does not start")
-        stage.come_to_an_end(deleted=False)
+        conclude(stage, Peace())
+
+
+def a_completion_on_a_lost_node() -> None:
+    """A trial completes, and its node is lost before its Pod could tell."""
+    with Stage() as stage:
+        stage.start()
+        node = stage.pod["spec"]["nodeName"]
+        trainer = stage.trainer
+        stage._iterate(trainer)
+        stage._record(trainer, Outcome.COMPLETED)
+        stage.nodes.turn(node, stage.clocks.wall)
+        for _ in range(4):
+            stage.controllers(1)
+            stage.work(LATE)
+        conclude(stage, Peace())
+
+
+def a_slow_kubelet() -> None:
+    """A Pod outlives its grace by far on a node that is well."""
+    with Stage() as stage:
+        stage.start()
+        stage.evict(0)
+        for _ in range(3):
+            stage.work(LATE)
+        conclude(stage, Peace())
+
+
+def a_fenced_trainer_reports() -> None:
+    """An attempt on a lost node is replaced while its Pod is there and its trainer trains on."""
+    with Stage() as stage:
+        stage.start()
+        ghost = stage.trainer
+        stage.nodes.turn(stage.pod["spec"]["nodeName"], stage.clocks.wall)
+        for _ in range(4):
+            stage.controllers(1)
+            stage.work(LATE)
+        stage.start()
+        for _ in range(2):
+            stage._iterate(ghost)
+            stage._report(ghost, stage.operator)
+            stage.work()
+        conclude(stage, Peace())
+
+
+def a_displaced_owner_without_a_store() -> None:
+    """Somebody has taken the run over; its old owner sees the deletion, and no store."""
+    with Stage(2) as stage:
+        stage.start()
+        owner, heir = stage.operators
+        heir.poke()
+        heir.finish()
+        stage.bucket.up = False
+        stage._stop(stage.pod, 1)
+        stage.tell(owner, PODS)
+        stage.delete_now()
+        stage.work()
+        conclude(stage, Peace())
+
+
+def an_intent_that_was_not_shown() -> None:
+    """An owner dies between journal and status; its heir has written the status just now."""
+    with Stage() as stage:
+        stage.until("put store")
+        while not stage.history.intents:
+            stage.operator.passes(stage.until(""))
+        stage.crash(0)
+        stage.operator.finish()
+        conclude(stage, Peace())
 
 
 EXAMPLES = (
+    a_slow_kubelet,
+    a_fenced_trainer_reports,
+    a_completion_on_a_lost_node,
+    a_displaced_owner_without_a_store,
+    an_intent_that_was_not_shown,
     a_name_taken_before,
     an_ending_without_an_answer,
     a_new_owner_with_an_old_view,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from tests.model.peace import Peace, conclude
 from tests.model.play import Play
 
 ACTIONS: dict[str, int] = {
@@ -50,5 +51,5 @@ def random_history(seed: int, steps: int = 150) -> Play:
             play.happens("change_spec", chance.getrandbits(16))
         for name in names:
             play.happens(name, chance.getrandbits(16))
-        play.come_to_an_end(deleted=chance.random() < 0.5)
+        conclude(play, Peace.drawn(chance.getrandbits(16)))
     return play

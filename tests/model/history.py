@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.model.chain import Record, chain, segments
@@ -15,6 +16,7 @@ from tune_operator.api import constants
 from tune_operator.experiment import records
 from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object
+from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -27,6 +29,9 @@ NAMESPACE, EXPERIMENT, UID = "team-a", "digits", "5f0c9d4e-0000-4000-8000-000000
 KEYS = RunKeys.of("team-a", NAMESPACE, EXPERIMENT, UID)
 PLACE = (EXPERIMENTS.plural, NAMESPACE, EXPERIMENT)
 MAX_FAILURES = 2
+STOP_BOUND = timedelta(seconds=50)
+"""How long the deletion of the experiment may take: its Pods' grace of 20 s, and 30."""
+
 ZOMBIE = 1e9
 """The objective reported and recorded by attempts that were settled; nobody may ever show it."""
 
@@ -248,13 +253,19 @@ class History:
         meta = obj["metadata"]
         ours = meta["uid"] == UID or meta["uid"] in self.uids
         hold("own objects only", ours, f"{what} {meta['namespace']}/{meta['name']}")
-        if obj.get("kind") != PODS.kind or self.deleting:
+        if obj.get("kind") != PODS.kind or self.experiment is None:
             return
         name, attempt = self.uids[meta["uid"]]
         trial = self.state.trial(name)
         current = trial is not None and trial.open and trial.attempt == attempt
-        if trial is not None and current and trial.pod_uid in ("", meta["uid"]):
+        if trial is None or not current or trial.pod_uid not in ("", meta["uid"]):
+            return
+        if not self.deleting:
             hold("P8", trial.stop_intent, f"{what} the Pod of {name}/{attempt}, which is current")
+        elif "patches" in what and not project(obj).terminal:
+            since = instants.parse(self.experiment["metadata"]["deletionTimestamp"])
+            late = since is not None and since + STOP_BOUND <= self.server.clocks.wall
+            hold("P7", late, f"{what} the Pod of {name}/{attempt}, which may still save")
 
     def session_given(self, trial: str, attempt: int, uid: str, plan: object) -> None:
         """A trainer was told to run."""

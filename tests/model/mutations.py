@@ -26,18 +26,19 @@ from tune_operator.kube.errors import NotFound
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle import decide as decide_module
-from tune_operator.lifecycle import judging, releasing, starting, stopping
+from tune_operator.lifecycle import ending, judging, releasing, starting, status, stopping
 from tune_operator.lifecycle import settle as settle_module
 from tune_operator.lifecycle.actions import DeletePod
 from tune_operator.lifecycle.decide import Decision
 from tune_operator.lifecycle.draft import Draft
-from tune_operator.lifecycle.evidence import Unread
+from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.observation import Experiment, Observation
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import StopIntent, TrialState
 from tune_operator.reconciler import Reconciler
 from tune_operator.store.errors import StoreError
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_trainer.protocol.messages import ResultsResponse
 
 Patch = pytest.MonkeyPatch
 
@@ -75,11 +76,11 @@ def no_exit_record(patch: Patch) -> None:
 def silent_store_is_empty(patch: Patch) -> None:
     ask = Looker._ending
 
-    async def ending(self: Looker, *attempt: Any) -> Ending:
+    async def read(self: Looker, *attempt: Any) -> Ending:
         found = await ask(self, *attempt)
         return replace(found, exit=None) if found.exit is Unread.UNDECIDED else found
 
-    patch.setattr(Looker, "_ending", ending)
+    patch.setattr(Looker, "_ending", read)
 
 
 def create_before_the_intent(patch: Patch) -> None:
@@ -290,6 +291,60 @@ def delete_by_name(patch: Patch) -> None:
     patch.setattr(Executor, "_delete_pod", delete_pod)
 
 
+def reports_of_whoever_sends(patch: Patch) -> None:
+    def bound(self: Reports, run: Run, view: PodView, attempt: int) -> TrialState:
+        known = run.durable.trial(view.trial)
+        return known if known is not None and known.open else ask(self, run, view, attempt)
+
+    ask = Reports._bound
+    patch.setattr(Reports, "_bound", bound)
+
+
+def durable_when_received(patch: Patch) -> None:
+    results = Reports.results
+
+    async def promise(self: Reports, *report: Any) -> ResultsResponse:
+        answer = await results(self, *report)
+        return replace(answer, durable=answer.received)
+
+    patch.setattr(Reports, "results", promise)
+
+
+def fenced_on_a_node_that_answers(patch: Patch) -> None:
+    patch.setattr(Evidence, "given_up_at", Evidence.overdue_at)
+
+
+def fenced_without_a_look_at_the_store(patch: Patch) -> None:
+    def wants_ending(self: Observation, trial: TrialState) -> bool:
+        return self.evidence(trial).over
+
+    patch.setattr(Observation, "wants_ending", wants_ending)
+
+
+def released_too_early(patch: Patch) -> None:
+    def finished(draft: Draft) -> None:
+        ending.finish(draft)
+        if draft.o.may_record:
+            draft.run = replace(draft.run, released=bool(stopping.intent_for_all(draft)))
+
+    patch.setattr(decide_module, "finish", finished)
+
+
+def no_time_to_save(patch: Patch) -> None:
+    patch.setattr(Draft, "late", property(lambda draft: draft.experiment.deleted is not None))
+
+
+def a_higher_term_is_not_seen(patch: Patch) -> None:
+    patch.setattr(status, "term", lambda shown: 0)
+
+
+def mere_progress_may_wait(patch: Patch) -> None:
+    def can_wait(self: Reconciler, run: Run, decision: Decision, after: Any) -> bool:
+        return not decision.urgent
+
+    patch.setattr(Reconciler, "_can_wait", can_wait)
+
+
 MUTATIONS = (
     Mutation("the exit record is read before an attempt is settled", no_exit_record, ("P4",)),
     Mutation(
@@ -390,6 +445,39 @@ MUTATIONS = (
         adopt_any_pod,
         ("NameConflict",),
         examples.a_name_taken_before,
+    ),
+    Mutation(
+        "nothing is taken in from an attempt that is over",
+        reports_of_whoever_sends,
+        ("P5",),
+        examples.a_fenced_trainer_reports,
+    ),
+    Mutation("results are durable when they are journaled", durable_when_received, ("results",)),
+    Mutation(
+        "an attempt is fenced only if its node does not answer",
+        fenced_on_a_node_that_answers,
+        ("P3",),
+        examples.a_slow_kubelet,
+    ),
+    Mutation(
+        "the exit record is read before an attempt is fenced",
+        fenced_without_a_look_at_the_store,
+        ("P4",),
+        examples.a_completion_on_a_lost_node,
+    ),
+    Mutation("a run is released when no attempt is open", released_too_early, ("released",)),
+    Mutation("who is deleted gets the time to save", no_time_to_save, ("P7",)),
+    Mutation(
+        "an owner that was displaced shows nothing",
+        a_higher_term_is_not_seen,
+        ("status forward",),
+        examples.a_displaced_owner_without_a_store,
+    ),
+    Mutation(
+        "an intent of a predecessor is shown before its Pod is created",
+        mere_progress_may_wait,
+        ("status first",),
+        examples.an_intent_that_was_not_shown,
     ),
     Mutation(
         "what is destroyed has the UID that was decided about",

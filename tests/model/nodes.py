@@ -33,6 +33,10 @@ class Nodes:
         name = pod["spec"].get("nodeName", "")
         return bool(name) and not self.is_gone(name) and not self.is_silent(name)
 
+    def loses(self, pod: Object) -> bool:
+        """It runs, or ran, on a node that is there and silent."""
+        return self.is_silent(pod["spec"].get("nodeName", ""))
+
     def is_gone(self, name: str) -> bool:
         """The object was deleted."""
         return bool(name) and _place(name) not in self._server.objects

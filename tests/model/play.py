@@ -24,9 +24,9 @@ from tests.model.history import (
     UID,
     ZOMBIE,
     History,
-    hold,
 )
 from tests.model.nodes import NODE_NAMES, Nodes
+from tests.model.peace import LATE
 from tests.model.process import Process
 from tests.model.wire import Call
 from tune_operator.api import constants
@@ -75,9 +75,6 @@ SPEC: Object = {
     "trainer": {"image": "example/train:1", "entrypoint": "digits:Digits"},
 }
 DIGEST = hashlib.sha256(UID.encode()).hexdigest()[:5]
-LATE = 61.0
-"""Seconds, longer than any bound of a deletion here."""
-
 LAST_ITERATION = 3
 EXIT_CODES = (0, 0, 1, 42, 75, 137, 143)
 NODE_REASONS = ("OutOfcpu", "Evicted", "NodeShutdown", "Terminated")
@@ -210,7 +207,7 @@ class Play:
 
     def kubelet(self, pick: int) -> None:
         """A Pod gets a node, or its trainer starts, or its deletion is confirmed."""
-        pod = _one(self._pods(), pick)
+        pod = _one(self.pods(), pick)
         if pod is not None:
             self._advance(pod)
 
@@ -227,7 +224,7 @@ class Play:
 
     def node_fails(self, pick: int) -> None:
         """The kubelet gives a Pod up, before or after its trainer started."""
-        pods = [pod for pod in self._pods() if self.nodes.reaches(pod)]
+        pods = [pod for pod in self.pods() if self.nodes.reaches(pod)]
         pod = _one([pod for pod in pods if not project(pod).terminal], pick)
         if pod is not None:
             reason = NODE_REASONS[pick // 8 % len(NODE_REASONS)]
@@ -246,7 +243,7 @@ class Play:
 
     def controllers(self, pick: int) -> None:
         """Taint manager and Pod garbage collection do their work on Pods of nodes that are lost."""
-        for pod in self._pods():
+        for pod in self.pods():
             name = pod["spec"].get("nodeName", "")
             leaving = self.nodes.is_lost(name) and "deletionTimestamp" in pod["metadata"]
             if leaving or self.nodes.is_gone(name):
@@ -257,7 +254,7 @@ class Play:
 
     def evict(self, pick: int) -> None:
         """The Eviction API: a condition and a deletion."""
-        pod = _one(self._pods(), pick)
+        pod = _one(self.pods(), pick)
         if pod is not None and not project(pod).terminal:
             self._condition(pod, "DisruptionTarget", "EvictionByEvictionAPI")
             self.server.delete(_place(pod))
@@ -270,13 +267,13 @@ class Play:
 
     def delete_pod(self, pick: int) -> None:
         """``kubectl delete pod``."""
-        pod = _one(self._pods(), pick)
+        pod = _one(self.pods(), pick)
         if pod is not None:
             self.server.delete(_place(pod))
 
     def tear_away(self, pick: int) -> None:
         """Finalizer and object are removed by force; the process lives on, nobody sees it."""
-        pod = _one(self._running() or self._pods(), pick)
+        pod = _one(self._running() or self.pods(), pick)
         if pod is not None:
             self._tear_away(pod)
 
@@ -328,7 +325,7 @@ class Play:
 
     def wait(self, pick: int) -> None:
         """Time passes."""
-        self._wait((0.3, 1.0, 5.0, 5.0, 31.0, LATE)[pick % 6])
+        self.wait_seconds((0.3, 1.0, 5.0, 5.0, 31.0, LATE)[pick % 6])
 
     def clock_jumps(self, pick: int) -> None:
         """Somebody sets the clock, backward by little or forward by much."""
@@ -345,22 +342,22 @@ class Play:
 
     def suspend(self, pick: int) -> None:
         """The user suspends the experiment, or resumes it."""
-        self._edit_spec(lambda spec: spec.update(suspend=not spec.get("suspend", False)))
+        self.edit_spec(lambda spec: spec.update(suspend=not spec.get("suspend", False)))
 
     def change_spec(self, pick: int) -> None:
         """The user changes what may be changed."""
         most = pick // 4 % 4
         match pick % 4:
             case 0:
-                self._edit_spec(lambda spec: spec.update(numSamples=TRIALS + most % 2))
+                self.edit_spec(lambda spec: spec.update(numSamples=TRIALS + most % 2))
             case 1:
-                self._edit_spec(lambda spec: spec.update(maxConcurrentTrials=1 + most % 2))
+                self.edit_spec(lambda spec: spec.update(maxConcurrentTrials=1 + most % 2))
             case 2:
                 self.history.max_failures = max(self.history.max_failures, most)
-                self._edit_spec(lambda spec: spec["failure"].update(maxFailures=most))
+                self.edit_spec(lambda spec: spec["failure"].update(maxFailures=most))
             case 3:
                 limits = {"failFast": most == 1, "progressDeadlineSeconds": 40 * (most == 2)}
-                self._edit_spec(lambda spec: spec["failure"].update(limits))
+                self.edit_spec(lambda spec: spec["failure"].update(limits))
 
     def foreign_pod(self, pick: int) -> None:
         """Somebody has, or gives up, a Pod with the name of an attempt to come."""
@@ -375,65 +372,11 @@ class Play:
     def delete_experiment(self, pick: int) -> None:
         """Rarely, the user deletes the experiment."""
         if pick % 8 == 0:
-            self._delete_experiment()
+            self.delete_now()
 
-    # --- the end ------------------------------------------------------------------------------
+    # --- pieces -------------------------------------------------------------------------------
 
-    def come_to_an_end(self, *, deleted: bool) -> None:
-        """By itself, or by a deletion half-way; P7: after a deletion nothing is left."""
-        if not deleted:
-            self.settle_down()
-        self._delete_experiment()
-        self.settle_down()
-        hold("P7", PLACE not in self.server.objects, "the object is stuck")
-        hold("P7", not self._pods(), f"left behind: {[pod['metadata'] for pod in self._pods()]}")
-
-    def settle_down(self) -> None:
-        """P13: faults stop, one operator stays: the end is reached, and then nothing is written."""
-        self.bucket.up, self.server.quota, self.server.policy = True, False, False
-        self.nodes.mend()
-        self._edit_spec(lambda spec: spec.update(suspend=False))
-        for number in range(len(self.operators)):
-            self.crash(number)
-        self.orphans.clear()
-        for spare in self.operators[1:]:
-            spare.die()
-        for pod in self.server.of(PODS):
-            if not _ours(pod):
-                self.server.delete(_place(pod))
-            elif self.nodes.is_gone(pod["spec"].get("nodeName", "")):
-                self._collect(pod)
-        operator = self.operators[0]
-        for _ in range(80):
-            self._wait(5.0)
-            for pod in self._pods():
-                self._behave(pod, operator)
-            operator.finish()
-            if self._is_over():
-                break
-        hold("P13", self._is_over(), f"no end was reached: {self.history.experiment}")
-        before = (self.server.version, self.bucket.writes)
-        for _ in range(3):
-            self._wait(LATE)
-            operator.poke()
-            operator.finish()
-        after = (self.server.version, self.bucket.writes)
-        hold("P13", after == before, f"something is written after the end: {self.server.log[-2:]}")
-
-    def _is_over(self) -> bool:
-        known = self.history.experiment
-        if known is None or "deletionTimestamp" in known["metadata"]:
-            return known is None and not self._pods()
-        state = self.history.state
-        done = all(trial.finished for trial in state.trials)
-        return state.ended is not None and done and not self._unsettled_pods()
-
-    def _unsettled_pods(self) -> list[Object]:
-        """All but those that are kept for people to read."""
-        kept = [pod for pod in self._pods() if project(pod).terminal and not project(pod).tracked]
-        return [pod for pod in self._pods() if pod not in kept[:1]]
-
-    def _behave(self, pod: Object, operator: Process) -> None:
+    def behave(self, pod: Object, operator: Process) -> None:
         """Trainer and kubelet do what they should, one step."""
         trainer = self.trainers.get(_uid(pod))
         view = project(pod)
@@ -456,8 +399,6 @@ class Play:
             self._record(trainer, Outcome.COMPLETED)
             self._stop(pod, 0)
 
-    # --- pieces -------------------------------------------------------------------------------
-
     def _operator(self) -> Process:
         self.lives += 1
         return Process(f"operator-{self.lives}", self.server, self.bucket)
@@ -465,16 +406,18 @@ class Play:
     def _one_of_operators(self, pick: int) -> Process:
         return self.operators[pick % len(self.operators)]
 
-    def _wait(self, seconds: float) -> None:
+    def wait_seconds(self, seconds: float) -> None:
+        """Time passes."""
         self.clocks.advance(seconds)
         for operator in self.operators:
             operator.turn()
 
-    def _delete_experiment(self) -> None:
+    def delete_now(self) -> None:
+        """``kubectl delete``."""
         if PLACE in self.server.objects:
             self.server.delete(PLACE)
 
-    def _edit_spec(self, edit: Callable[[Object], object]) -> None:
+    def edit_spec(self, edit: Callable[[Object], object]) -> None:
         """Every change of a specification is a new generation."""
         if PLACE not in self.server.objects:
             return
@@ -486,12 +429,13 @@ class Play:
 
         self.server.change(PLACE, write)
 
-    def _pods(self) -> list[Object]:
+    def pods(self) -> list[Object]:
+        """All Pods that operators made."""
         return [pod for pod in self.server.of(PODS) if _ours(pod)]
 
     def _running(self) -> list[Object]:
         return [
-            pod for pod in self._pods() if _uid(pod) in self.trainers and not project(pod).terminal
+            pod for pod in self.pods() if _uid(pod) in self.trainers and not project(pod).terminal
         ]
 
     def _idle(self) -> list[Trainer]:
