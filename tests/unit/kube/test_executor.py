@@ -157,6 +157,17 @@ async def test_pod_that_is_not_kept_is_deleted_by_its_uid(
     assert server.seen[2].body["preconditions"] == {"uid": "uid-a"}
 
 
+async def test_deletion_that_comes_second_is_answered_with_a_pod_without_a_version(
+    server: ApiServer, executor: Executor[PodView]
+) -> None:
+    """So the API server says it when somebody else's deletion overtakes ours within its own."""
+    gone = {**held(6), "kind": "Pod"}
+    del gone["metadata"]["resourceVersion"]
+    server.then(answer(held(5, POD_FINALIZER)), answer(held(6)), answer(gone))
+    action = ReleasePod("tune", "a", "uid-a")
+    assert await executor.run({}, [action]) == [Done(action)]
+
+
 async def test_throttled_says_for_how_long(server: ApiServer, executor: Executor[PodView]) -> None:
     server.then(fail(429, Retry_After="7"))
     assert await executor.run({}, [create(0)]) == [Throttled(create(0), 7.0)]

@@ -91,6 +91,8 @@ class Informer(Generic[T]):
 
     def observe(self, raw: Mapping[str, Any]) -> None:
         """Take in the answer to a write of our own before the watch tells it."""
+        if not raw["metadata"].get("resourceVersion"):
+            return  # of an object that went away meanwhile; the watch tells when
         scope = self._scope(raw["metadata"]["namespace"])
         record = self._read(raw)
         if scope is not None and record is not None:
