@@ -53,7 +53,8 @@ FINISH_SECONDS = 180.0
 
 RELEASE_SECONDS = 60.0
 QUIET_SECONDS = 6.0
-NODE_LOST_SECONDS = 10
+NODE_LOST_SECONDS = 20
+"""Enough that a node that is unreachable for a moment loses no Pod, however slow the machine."""
 
 
 @dataclass(frozen=True)

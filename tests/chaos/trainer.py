@@ -14,14 +14,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.chaos.door import Door, NotNow, Refused
 from tests.chaos.faults import TrialFault
 from tests.chaos.ledger import Attempt, Ledger
 from tests.integration.player import NOW, annotate, pod_token
 from tune_operator.kube.client import Kube
-from tune_operator.kube.errors import Invalid, KubeError, NotFound
+from tune_operator.kube.errors import Conflict, KubeError, NotFound
+from tune_operator.store.errors import StoreError
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.environment import EXIT_UNUSABLE
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -39,6 +40,7 @@ from tune_trainer.protocol.messages import (
 )
 from tune_trainer.spool import Spool
 
+T = TypeVar("T")
 METRIC = "mean_accuracy"
 ITERATION_SECONDS = 2.0
 REQUEST_BYTES = 1 << 16
@@ -165,7 +167,7 @@ class Trainer:
             await self._die(ending)
 
     async def _open(self) -> None:
-        self._token = await pod_token(self._world.kube, self.pod)
+        self._token = await persist(lambda: pod_token(self._world.kube, self.pod))
         request = SessionRequest(self.entry.trial, self.entry.number).to_json()
         while self._ending is None:
             try:
@@ -240,8 +242,7 @@ class Trainer:
             files=(),
             results=self._spool.undurable(),
         )
-        # A forged one may be there already.
-        await self._world.store.put_if_absent(self._keys.manifest(ref), manifest.to_bytes())
+        await self._put(self._keys.manifest(ref), manifest.to_bytes())
         self._refs.append(ref)
         return ref
 
@@ -305,9 +306,12 @@ class Trainer:
             last_result=self._spool.last,
             results=self._spool.undurable(),
         )
-        key = self._keys.exit_record(self.entry.number)
-        await self._world.store.put_if_absent(key, record.to_bytes())
+        await self._put(self._keys.exit_record(self.entry.number), record.to_bytes())
         return record
+
+    async def _put(self, key: str, data: bytes) -> None:
+        """The first one stands, whoever wrote it."""
+        await persist(lambda: self._world.store.put_if_absent(key, data))
 
     async def _exit(self, code: int, reason: str = "") -> None:
         """The container ends: the node reads it off the Pod."""
@@ -337,15 +341,13 @@ class Trainer:
         return RunKeys(self._opened.storage.root).trial(self.entry.trial)
 
 
-async def persist(act: Callable[[], Awaitable[object]]) -> None:
-    """Do it against an API server that may be busy; NotFound is the caller's."""
-    for wait in (0.2, 0.5, 1.0, 2.0):
+async def persist(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it against a server that may be busy; what is there or gone already is the caller's."""
+    for wait in (0.2, 0.5, 1.0, 2.0, 4.0):
         try:
-            await act()
-        except NotFound:
+            return await act()
+        except (NotFound, Conflict):
             raise
-        except (KubeError, Invalid):
+        except (KubeError, StoreError):
             await asyncio.sleep(wait)
-        else:
-            return
-    await act()
+    return await act()
