@@ -111,6 +111,7 @@ class Operator:
             self._pod_changed,
         )
         self.nodes = Nodes(kube, self._nodes_changed)
+        self.tokens = TokenAuthenticator(kube, TOKEN_AUDIENCE, self.clock)
         self.recorder = EventRecorder(kube)
         self.leading = False
         identity = f"{settings.pod_name or 'tune-operator'}-{uuid.uuid4()}"
@@ -185,7 +186,7 @@ class Operator:
             Reports(
                 self.kube, self.pods, reconciler.runs, self.queue.add, self.clock, self.metrics
             ),
-            TokenAuthenticator(self.kube, TOKEN_AUDIENCE),
+            self.tokens,
             certificate.context,
             settings.listen_host,
             settings.listen_port,
@@ -245,7 +246,9 @@ class Operator:
         writer = StatusWriter(self.kube, self.clock, self.metrics, self.objects)
         return Reconciler(
             kube=self.kube,
-            looker=Looker(self.kube, self.pods, self.nodes, self.clock.now()),
+            looker=Looker(
+                self.kube, self.pods, self.nodes, self.clock.now(), lambda: self.tokens.failed_at
+            ),
             gates=Gates(self.kube, session, cluster, self.metrics.store_operation, writer),
             writer=writer,
             executor=Executor(self.kube, self.pods, self.recorder, self.metrics),

@@ -141,6 +141,8 @@ class Reconciler:
     async def _decide(self, run: Run, observation: Observation) -> None:
         """Decide, journal, show, act: in this order, each only after the one before it landed."""
         decision = decide(observation)
+        if all(trial.pod_uid for trial in decision.state.open_attempts):
+            run.name_conflict = run.quota = ""  # no Pod is wanted that could be refused
         self._log(run, observation, decision)
         self._ask_for_checkpoints(run, decision)
         after = self._render(run, observation, decision)
@@ -178,6 +180,7 @@ class Reconciler:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
             return False
         run.advance()
+        run.written = self.clock.monotonic()
         self.metrics.results_durable.inc(sum(map(len, decision.results.values())))
         for _, verdict in decision.verdicts:
             if verdict.then in SETTLING:

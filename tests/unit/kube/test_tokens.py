@@ -130,3 +130,14 @@ async def test_memory_is_bounded(
     for token in ("a", "b", "c", "c", "b", "a"):
         assert await authenticator.authenticate(token) == POD
     assert len(server.seen) == 4
+
+
+async def test_when_nobody_could_vouch_for_a_token_is_remembered(
+    server: ApiServer, authenticator: TokenAuthenticator, clock: FakeClock
+) -> None:
+    """Whoever was turned away then did not hang."""
+    assert authenticator.failed_at is None
+    server.then(*[fail(503)] * 3)
+    with pytest.raises(errors.KubeError):
+        await authenticator.authenticate("token")
+    assert authenticator.failed_at == clock.now()

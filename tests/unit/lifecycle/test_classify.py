@@ -729,3 +729,11 @@ def test_what_people_read(given: Evidence, message: str) -> None:
 )
 def test_the_evidence_in_one_line(given: Evidence, line: str) -> None:
     assert given.describe() == line
+
+
+def test_a_trainer_whose_node_is_about_to_go_is_looked_at_again_when_it_hangs() -> None:
+    """Only time tells; nothing else may happen on a cordoned node for hours."""
+    given = evidence(
+        pod(RUNNING), NOT_ASKED, node=node(cordoned=True), heard=10, progressDeadlineSeconds=60
+    )
+    assert classify(given).look_again == at(50)

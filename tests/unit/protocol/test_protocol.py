@@ -210,3 +210,41 @@ def test_parameters_become_variables_and_collisions_are_found() -> None:
         "TUNE_PARAM_BATCH_SIZE",
     ]
     assert environment.collisions(["a-b", "c", "a.b"]) == [("a-b", "a.b")]
+
+
+class TestHostileDocuments:
+    """What a trainer may write that would stay with its trial: bounded, and fit to be shown."""
+
+    def read(self, **changed: object) -> ExitRecord:
+        document = {"version": 1, "trial": "00000", "attempt": 1, "outcome": "Failed", **changed}
+        return ExitRecord.from_bytes(json.dumps(document).encode())
+
+    def test_texts_of_an_exit_record_are_cut(self) -> None:
+        long = "x" * 100_000
+        record = self.read(reason=long, message=long, signal=long, directive=long, time=long)
+        assert len(record.message) == 1024
+        for text in (record.reason, record.signal, record.directive, record.time):
+            assert len(text) == 256
+
+    def test_half_a_surrogate_pair_becomes_a_character_that_any_store_keeps(self) -> None:
+        record = self.read(reason="Bad\ud800", message="no such file: b\udcff")
+        assert record.reason == "Bad?"
+        assert record.message == "no such file: b?"
+
+    @pytest.mark.parametrize(("given", "read"), [(-3, 0), (10**30, 10**9), (7, 7)])
+    def test_the_iteration_of_an_exit_record_stays_within_what_can_be_counted(
+        self, given: int, read: int
+    ) -> None:
+        assert self.read(iteration=given).iteration == read
+
+    @pytest.mark.parametrize("nonsense", [-1, 10**30, True, 1.5, "3"])
+    def test_a_result_of_no_possible_iteration_has_none(self, nonsense: object) -> None:
+        assert Result(1, {"training_iteration": nonsense}).iteration == 0
+
+    @pytest.mark.parametrize("levels", [101, 900])
+    def test_metrics_that_could_not_be_written_again_are_refused(self, levels: int) -> None:
+        nested: object = 1
+        for _ in range(levels):
+            nested = [nested]
+        with pytest.raises(ProtocolError, match="nested too deeply"):
+            numbers.decode({"metrics": {"a": nested}})

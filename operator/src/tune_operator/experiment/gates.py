@@ -69,6 +69,8 @@ class Gates:
         except Refused as refused:
             run.accepted, run.acceptance = None, refused.finding
             return None
+        if run.accepted is None:
+            run.ready_since = self.writer.clock.now()
         run.accepted = replace(known, experiment=experiment)
         return run.accepted
 
@@ -179,11 +181,12 @@ class Gates:
         except JournalUnreadable as error:
             raise StorageProblem("JournalUnreadable", error.message) from None
         run.opening = None
+        run.ready_since = self.writer.clock.now()
         run.advance()
 
     def leave(self, run: Run) -> None:
         """Somebody else has opened the run: stay away for a while."""
-        run.journal = run.opening = None
+        run.forget()
         run.open_after = self.writer.clock.monotonic() + DISPLACED_SECONDS
 
     async def lose_store(self, run: Run, finding: Finding) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from tune_operator.lifecycle.observation import (
     Experiment,
     Observation,
     needs_node,
+    needs_pod,
     needs_store,
 )
 from tune_operator.lifecycle.pod import name_of
@@ -33,19 +35,33 @@ from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
 from tune_trainer.protocol.manifest import Manifest
+from tune_trainer.protocol.messages import BODY_LIMIT
 from tune_trainer.protocol.result import Result
 
 logger = logging.getLogger(__name__)
 
+ENDINGS_AT_ONCE = 4
+"""As many as a store has threads: waiting for one of those counts as no answer."""
+
+
+def always_heard() -> datetime | None:
+    """No report was ever turned away."""
+    return None
+
 
 @dataclass(frozen=True)
 class Looker:
-    """Makes observations. ``pods`` is the cache of all trainers' Pods."""
+    """Makes observations. ``pods`` is the cache of all trainers' Pods.
+
+    ``ready_since`` is when this process began to lead, ``unheard`` when a report was last turned
+    away because nobody could say whose it was.
+    """
 
     kube: Kube
     pods: Informer[PodView]
     nodes: Nodes
     ready_since: datetime
+    unheard: Callable[[], datetime | None] = always_heard
 
     async def look(
         self, run: Run, accepted: Accepted, now: datetime, *, may_record: bool, may_start: bool
@@ -69,12 +85,15 @@ class Looker:
             may_record=may_record,
             progress=dict(run.progress),
             heard=dict(run.heard),
-            ready_since=self.ready_since,
+            ready_since=max(
+                at for at in (self.ready_since, run.ready_since, self.unheard()) if at is not None
+            ),
             choose_next=accepted.engine.choose_next,
             config=accepted.searcher.config,
             uri=run.uri,
         )
         observation = replace(observation, nodes=await self._nodes(observation))
+        observation = await self._refreshed(observation)
         return await self._with_endings(run, observation) if may_record else observation
 
     async def _nodes(self, observation: Observation) -> dict[str, NodeKnowledge]:
@@ -88,9 +107,39 @@ class Looker:
         found = await asyncio.gather(*(self.nodes.look(name) for name in asked))
         return {**known, **dict(zip(asked, found, strict=True))}
 
+    async def _refreshed(self, observation: Observation) -> Observation:
+        """With the Pods that would be given up as they are now: an outage makes every view old."""
+        doubtful = needs_pod(observation)
+        if not doubtful:
+            return observation
+        gone = set()
+
+        async def read(pod: PodView) -> None:
+            try:
+                raw = await self.kube.get(PODS, pod.namespace, pod.name)
+            except NotFound:
+                gone.add(pod.uid)
+                return
+            if raw["metadata"]["uid"] != pod.uid:
+                gone.add(pod.uid)
+            if constants.LABEL_EXPERIMENT_UID in (raw["metadata"].get("labels") or {}):
+                self.pods.observe(raw)
+
+        await asyncio.gather(*map(read, doubtful))
+        experiment = observation.experiment
+        known = self.pods.of(experiment.namespace, experiment.uid)
+        return replace(observation, pods=tuple(pod for pod in known if pod.uid not in gone))
+
     async def _with_endings(self, run: Run, observation: Observation) -> Observation:
         wanted = needs_store(observation)
-        read = await asyncio.gather(*(self._ending(run, trial) for trial in wanted))
+        turn = asyncio.Semaphore(ENDINGS_AT_ONCE)
+
+        async def ending(trial: TrialState) -> Ending:
+            async with turn:
+                # Of a store that is away nobody waits hundreds of times for no answer.
+                return await self._ending(run, trial) if run.storage.ok else Ending()
+
+        read = await asyncio.gather(*map(ending, wanted))
         keys = [(trial.name, trial.attempt) for trial in wanted]
         endings = dict(zip(keys, read, strict=True))
         for trial, key in zip(wanted, keys, strict=True):
@@ -166,7 +215,12 @@ def record_results(record: ExitRecord | None, reached: int) -> tuple[Result, ...
     last = record.last_result
     new = [last] if last is not None and last.iteration > reached else []
     by_seq = {result.seq: result for result in [*new, *record.results]}
-    return tuple(by_seq[seq] for seq in sorted(by_seq))
+    return fitting(by_seq[seq] for seq in sorted(by_seq))
+
+
+def fitting(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Those that a report could have brought: a larger one might fit into no segment."""
+    return tuple(result for result in results if result.size <= BODY_LIMIT)
 
 
 async def read_results(store: ObjectStore, key: str) -> tuple[Result, ...]:
@@ -176,7 +230,7 @@ async def read_results(store: ObjectStore, key: str) -> tuple[Result, ...]:
     except (store_errors.NotFound, ProtocolError) as error:
         logger.warning("manifest %s: %s", key, error)
         return ()
-    return tuple(sorted(manifest.results, key=lambda result: result.seq))
+    return fitting(sorted(manifest.results, key=lambda result: result.seq))
 
 
 async def read_exit_record(store: ObjectStore, key: str) -> ExitRecord | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from tune_operator.api.constants import LABEL_EXPERIMENT_UID
-from tune_operator.experiment.look import record_results
 from tune_operator.experiment.run import Key, Run
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import KubeError, NotFound
@@ -43,6 +43,9 @@ from tune_trainer.protocol.result import Result
 
 UNDURABLE_LIMIT = 1000
 """Results of one attempt that may wait for the journal; beyond it the trainer keeps them."""
+
+UNDURABLE_BYTES = 8 * 1024 * 1024
+"""JSON of all results of one run that may wait. Its store is the tenant's, and so is its pace."""
 
 BIND_SECONDS = 5.0
 """How long a session waits for its Pod to be bound before it is told to ask again."""
@@ -86,7 +89,7 @@ class Reports:
             # Our predecessor took in those between, in memory only: we get them again first.
             fresh = []
         # With the journal stuck the trainer keeps the rest, and sends it again.
-        fresh = fresh[: max(0, UNDURABLE_LIMIT - len(known.results))]
+        fresh = _fitting(run, known, fresh)
         news = _advance(run, known, fresh, request.checkpoints)
         self.metrics.results_received.inc(len(fresh))
         _judge(run, trial.name, fresh)
@@ -94,6 +97,7 @@ class Reports:
         self._heard(run, trial)
         if news != known:
             run.progress[trial.name] = news
+            run.undurable += sum(result.size for result in fresh)
             # Not sooner than it can be written: hundreds of trainers report many times a second.
             self.wake(run.key, run.progress_wait(self.clock.monotonic()))
         return ResultsResponse(received=news.seq, durable=trial.seq, directive=directive)
@@ -116,12 +120,8 @@ class Reports:
         # It may have been settled while we wrote: what is said of it now would be its successor's.
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        fresh = [
-            result
-            for result in record_results(request.exit, trial.iteration)
-            if result.seq > known.seq
-        ]
-        news = _advance(run, known, fresh, request.checkpoints)
+        # Its results are taken in from the record that stands, when the attempt is settled.
+        news = _advance(run, known, [], request.checkpoints)
         run.progress[trial.name] = replace(news, completed=True)
         self.wake(run.key, 0.0)
         return CompleteResponse()
@@ -175,6 +175,14 @@ class Reports:
         if trial.pod_uid == "":
             raise NotBound("the attempt is not bound to this Pod yet: ask for a session first")
         return trial
+
+
+def _fitting(run: Run, known: Progress, fresh: Sequence[Result]) -> list[Result]:
+    """As many of them as there is room for, from the first."""
+    fresh = fresh[: max(0, UNDURABLE_LIMIT - len(known.results))]
+    sums = accumulate(result.size for result in fresh)
+    room = UNDURABLE_BYTES - run.undurable
+    return [result for result, size in zip(fresh, sums, strict=True) if size <= room]
 
 
 def _judge(run: Run, trial: str, results: Sequence[Result]) -> None:

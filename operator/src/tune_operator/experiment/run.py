@@ -52,7 +52,9 @@ class Asked:
 class Run:
     """One experiment. It is held, and its state known for certain, while ``journal`` is open.
 
-    ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when an attempt last
+    ``undurable`` is how many bytes of results in ``progress`` wait for the journal. ``ready_since``
+    is since when reports can come in. ``written`` is when journal or status last was, in monotonic
+    seconds. ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when one last
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
     that were logged.
     """
@@ -69,7 +71,9 @@ class Run:
     opening: Opening | None = None
     open_after: float = float("-inf")
     journal: Journal | None = None
+    ready_since: datetime | None = None
     progress: dict[str, Progress] = field(default_factory=dict)
+    undurable: int = 0
     asked_to_save: dict[AttemptKey, Asked] = field(default_factory=dict)
     heard: dict[AttemptKey, datetime] = field(default_factory=dict)
     silent_since: dict[AttemptKey, datetime] = field(default_factory=dict)
@@ -93,20 +97,31 @@ class Run:
         self.obj = obj
 
     def advance(self) -> None:
-        """The journal moved on: forget what was about attempts that are over, wake who waits."""
+        """The journal moved on: forget what was about attempts that are over, wake who waits.
+
+        Progress behind the journal is another owner's past: with it we would wait for ever for
+        results that the trainer knows to be taken.
+        """
         state = self.durable
         current = {(trial.name, trial.attempt): trial for trial in state.open_attempts}
         self.progress = {
             name: news.journaled(current[name, news.attempt].seq)
             for name, news in self.progress.items()
-            if (name, news.attempt) in current
+            if (name, news.attempt) in current and news.seq >= current[name, news.attempt].seq
         }
+        self.undurable = sum(r.size for news in self.progress.values() for r in news.results)
         self.asked_to_save = {k: asked for k, asked in self.asked_to_save.items() if k in current}
         self.heard = {key: at for key, at in self.heard.items() if key in current}
         self.told = {key: row for key, row in self.told.items() if key in current}
         self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
+
+    def forget(self) -> None:
+        """The run is another's: what was neither journaled nor told of it never happened."""
+        self.journal = self.opening = None
+        self.progress, self.undurable = {}, 0
+        self.asked_to_save, self.untold = {}, []
 
     def progress_wait(self, now: float) -> float:
         """Seconds from ``now`` (monotonic) until mere progress may be written; may be negative."""

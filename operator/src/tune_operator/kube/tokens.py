@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from tune_operator.kube.client import Kube
+from tune_operator.kube.errors import KubeError
 from tune_operator.reports.identity import PodIdentity
 from tune_operator.runtime.clock import Clock, SystemClock
 
@@ -29,6 +31,8 @@ class TokenAuthenticator:
         self._known: OrderedDict[bytes, tuple[float, PodIdentity]] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[PodIdentity | None]] = {}
         self._limit = asyncio.Semaphore(MAX_PARALLEL)
+        self.failed_at: datetime | None = None
+        """When the API server last could not be asked: then somebody was turned away unheard."""
 
     async def authenticate(self, token: str) -> PodIdentity | None:
         """The Pod the token is bound to; None if it is no valid token for our audience.
@@ -49,7 +53,11 @@ class TokenAuthenticator:
     async def _ask(self, key: bytes, token: str) -> PodIdentity | None:
         asked = self._clock.monotonic()
         async with self._limit:
-            status = await self._kube.token_review(token, [self._audience])
+            try:
+                status = await self._kube.token_review(token, [self._audience])
+            except KubeError:
+                self.failed_at = self._clock.now()
+                raise
         pod = identity(status, self._audience)
         if pod is not None:
             self._known[key] = (asked + CACHE_SECONDS, pod)

@@ -164,6 +164,14 @@ class Evidence:
         return self.over or (self.overdue and self.given_up and not self.node_gone)
 
     @property
+    def giving_up(self) -> bool:
+        """To be replaced or ended by us for what did not happen in time (rows 7, 20 and 23)."""
+        if self.over or self.ending:
+            return not self.over
+        late = self.start_deadline is not None and self.now >= self.start_deadline
+        return not self.stop_intent and (late or self.hung)
+
+    @property
     def announcement(self) -> str:
         """What says that a Pod nobody deletes yet will soon have to go; empty if nothing does."""
         if self.pod is not None and self.pod.disruption_target:

@@ -189,6 +189,16 @@ def needs_store(observation: Observation) -> tuple[TrialState, ...]:
     return tuple(filter(observation.wants_ending, observation.state.open_attempts))
 
 
+def needs_pod(observation: Observation) -> tuple[PodView, ...]:
+    """Pods that must be read live, because their attempts would be given up as they look."""
+    pods = [
+        observation.pod_of(trial)
+        for trial in observation.state.open_attempts
+        if observation.evidence(trial).giving_up
+    ]
+    return tuple(pod for pod in pods if pod is not None)
+
+
 def needs_node(observation: Observation) -> tuple[str, ...]:
     """Nodes that must be read live, because a Pod of theirs should have ended long ago (row 6)."""
     overdue = set()

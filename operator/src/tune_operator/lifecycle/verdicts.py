@@ -207,7 +207,15 @@ def starting(e: Evidence) -> Verdict:
 def about_to_go(e: Evidence) -> Verdict:
     """Who is being stopped saves anyway."""
     then = Then.WAIT if e.stop_intent else Then.CHECKPOINT
-    return Verdict(21, "running", then, reason="DisruptionAnnounced", message=e.announcement)
+    again = e.hung_at if e.stop_intent in ("", StopIntent.STOP) else None
+    return Verdict(
+        21,
+        "running",
+        then,
+        reason="DisruptionAnnounced",
+        message=e.announcement,
+        look_again=again,
+    )
 
 
 def silent_node(e: Evidence) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,11 @@ class Result:
         value = self.metrics.get("training_iteration", 0)
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value if whole and 0 <= value <= fields.LARGEST else 0
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes as JSON."""
+        return len(fields.dump(self.to_json()))
 
     def to_json(self) -> dict[str, Any]:
         """Encoded for a message, manifest or exit record."""
