@@ -16,6 +16,8 @@ from tests.chaos.ledger import Attempt, Ledger
 
 COUNTED = (Cost.FAILURE, Cost.DISRUPTION, Cost.INFRASTRUCTURE)
 
+SKIPPED_SHARE = 10
+
 EXPECTED_ERRORS: Mapping[str, str] = {
     r"task leader failed: ": "who cannot renew its Lease in time ends, as it must",
     r"stopping: task leader ": "the same, in the last line of the process",
@@ -54,6 +56,13 @@ def check_trials(
             yield f"trial {trial}: {len(completed)} of its attempts completed"
 
 
+def check_script(ledger: Ledger) -> Iterator[str]:
+    """A run that struck nobody proves nothing."""
+    struck, skipped = ledger.struck.total(), ledger.skipped.total()
+    if skipped * SKIPPED_SHARE > struck:
+        yield f"{skipped} faults found nobody to strike, {struck} did"
+
+
 def check_attempts(ledger: Ledger) -> Iterator[str]:
     """One Pod per attempt had a session; resume points never fall; no two trainers at once."""
     by_trial: dict[str, list[Attempt]] = defaultdict(list)
@@ -73,6 +82,8 @@ def check_attempts(ledger: Ledger) -> Iterator[str]:
                 yield f"{one} resumed at iteration {start}, {best} was acknowledged"
             if stolen := forged & set(one.plan or ()):
                 yield f"{one} was offered what a zombie committed: {stolen}"
+            if one.fault is ON_LOST_NODE and not one.refused:
+                yield f"{one} was lost with its node and never refused"
             best = max(best, one.acknowledged)
             forged |= set(one.forged)
             before = one

@@ -166,6 +166,7 @@ class Run:
         self, history: StatusHistory, audit: AuditLog, world: World, made: Mapping[str, Any]
     ) -> list[str]:
         found = [f"strange: {text}" for text in self._ledger.strange]
+        found += oracle.check_script(self._ledger)
         found += oracle.check_attempts(self._ledger)
         found += oracle.check_pods(audit.created(), history, self._ledger)
         found += oracle.check_status(history)

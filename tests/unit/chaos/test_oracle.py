@@ -95,11 +95,26 @@ def test_a_wrong_successor_is_found(second: dict[str, Any], complaint: str) -> N
 
 def test_a_zombie_may_outlive_its_attempt_and_commit_nothing() -> None:
     forged = CheckpointRef(1, 1006)
-    zombie = attempt(1, fault=faults.ON_LOST_NODE, ended=99.0, forged=[forged])
+    zombie = attempt(1, fault=faults.ON_LOST_NODE, ended=99.0, forged=[forged], refused=1)
     assert list(oracle.check_attempts(ledger(zombie, DONE))) == []
     fooled = attempt(2, plan=(forged,))
     (found,) = oracle.check_attempts(ledger(zombie, fooled))
     assert "what a zombie committed" in found
+
+
+def test_a_zombie_that_nobody_refused_is_found() -> None:
+    zombie = attempt(1, fault=faults.ON_LOST_NODE)
+    (found,) = oracle.check_attempts(ledger(zombie, DONE))
+    assert "never refused" in found
+
+
+def test_a_script_that_struck_hardly_anybody_is_found() -> None:
+    idle = ledger()
+    idle.struck["a fault"] = 99
+    idle.skipped["a fault"] = 9
+    assert list(oracle.check_script(idle)) == []
+    idle.skipped["a fault"] = 10
+    assert len(list(oracle.check_script(idle))) == 1
 
 
 @pytest.mark.parametrize(
