@@ -104,11 +104,15 @@ class Fleet:
         live = await self.kube.get(NODES, None, node)
         await self.kube.delete(NODES, None, node, uid=live["metadata"]["uid"])
 
-    async def close(self) -> None:
-        """Leave nothing behind."""
+    async def find_all(self) -> None:
+        """Bring back all that are lost."""
         for node in sorted(self._lost):
             with contextlib.suppress(subprocess.CalledProcessError):
                 await self.find(node)
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        await self.find_all()
         for node in sorted(self._made):
             with contextlib.suppress(NotFound):
                 await self.delete(node)

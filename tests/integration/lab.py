@@ -208,11 +208,16 @@ class Lab:
     async def clear(self) -> None:
         """Delete all experiments, and wait for their end: their nodes may go after that."""
         items, _ = await self.kube.list(EXPERIMENTS, self.namespace)
-        names = [item["metadata"]["name"] for item in items]
-        for name in names:
-            await self.delete(name)
-        for name in names:
-            await self.gone(name)
+        for item in items:
+            await self.delete(item["metadata"]["name"])
+
+        async def found() -> bool:
+            left, _ = await self.kube.list(EXPERIMENTS, self.namespace)
+            pods, _ = await self.kube.list(PODS, self.namespace, label_selector=LABEL_EXPERIMENT)
+            return not left and not pods
+
+        for item in items[:1]:
+            await self.until(found, "nothing is left", item["metadata"]["name"])
 
     async def until(self, look: Callable[[], Awaitable[T | None]], what: str, name: str) -> T:
         """The first true answer; fails with the experiment's state and the operator's log."""

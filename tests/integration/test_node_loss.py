@@ -129,6 +129,7 @@ async def outage(lab: Lab, cluster: Cluster) -> AsyncIterator[Outage]:
         await lab.delete_pod(happening.players["forced"].pod, grace_seconds=0)
         await happening.players["finished"].end(Outcome.COMPLETED, reason="StoppedByCriteria")
         yield happening
+        await fleet.find_all()  # what was deleted ends only on nodes that are there
         await lab.clear()
 
 
