@@ -9,7 +9,7 @@ import pytest
 from tests.unit.experiment.world import PLACE, World
 from tune_operator.experiment.look import record_results
 from tune_operator.kube.errors import Transient
-from tune_operator.kube.resources import PODS
+from tune_operator.kube.resources import NODES, PODS
 from tune_operator.kube.transport import Object
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.trial_state import StopIntent
@@ -114,6 +114,42 @@ class TestHearing:
         world.clock.advance(61)
         await world.look()
         assert intent(world) is StopIntent.HUNG
+
+
+class TestOverdue:
+    """A Pod that outlives its grace, and reports of others that make us look many times."""
+
+    async def overdue(self, ready: str) -> World:
+        world = World()
+        await world.start()
+        place = next(place for place in world.server.objects if place[0] == PODS.plural)
+        world.server.delete(place)
+        world.see()
+        world.clock.advance(600)
+        kind = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-03-01T12:09:50Z"}
+        body = {"metadata": {"name": "node-1"}, "status": {"conditions": [kind]}}
+        record = world.server.make(NODES, body)
+        # As the watch tells it.
+        world.nodes._informer.observe(
+            {**record, "metadata": {**record["metadata"], "namespace": ""}}
+        )
+        world.line.sent.clear()
+        return world
+
+    @pytest.mark.parametrize("ready", ["True", "Unknown"])
+    async def test_a_node_that_is_watched_is_not_asked_while_nothing_hangs_on_it(
+        self, ready: str
+    ) -> None:
+        world = await self.overdue(ready)
+        await world.look(3)
+        assert not [sent for sent in world.line.sent if "nodes" in sent]
+
+    async def test_it_is_asked_before_its_pod_is_fenced(self) -> None:
+        world = await self.overdue("Unknown")
+        world.clock.advance(60)
+        await world.look()
+        assert [sent for sent in world.line.sent if "nodes" in sent] == ["get nodes node-1"]
+        assert world.status["disruptions"] == 1
 
 
 class Counting(MemoryStore):

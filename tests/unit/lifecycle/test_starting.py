@@ -44,6 +44,16 @@ class TestStarting:
         decision = step(idle(0, attempt=3), trial(1, pod_uid=""), pods=(), total=9)
         assert decision.starts == (("00001", 1), ("00000", 4))
 
+    def test_an_attempt_that_only_the_status_knows_is_not_given_out_again(self) -> None:
+        """The bucket was restored: its exit record and its Pod's name are another's."""
+        decision = step(idle(0, attempt=3), shown={"00000": 7}, total=1)
+        assert decision.starts == (("00000", 8),)
+
+    def test_a_label_with_an_absurd_number_moves_no_attempt(self) -> None:
+        odd = pod(RUNNING, attempt=99_999, uid="odd")
+        decision = step(idle(0, attempt=3), pods=(odd,), total=1)
+        assert decision.starts == (("00000", 4),)
+
     def test_a_trial_in_backoff_gives_its_place_away(self) -> None:
         waits = idle(0, streak=3, interruption=interrupted(1))
         decision = step(waits, total=3)

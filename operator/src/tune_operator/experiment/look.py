@@ -17,6 +17,7 @@ from tune_operator.kube.errors import NotFound
 from tune_operator.kube.informer import Informer
 from tune_operator.kube.nodes import Nodes
 from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle import status
 from tune_operator.lifecycle.evidence import ExitKnowledge, Unread
 from tune_operator.lifecycle.node_view import NodeKnowledge
 from tune_operator.lifecycle.observation import (
@@ -91,6 +92,7 @@ class Looker:
             choose_next=accepted.engine.choose_next,
             config=accepted.searcher.config,
             uri=run.uri,
+            shown=status.attempts(run.obj.get("status") or {}) if may_start else {},
         )
         observation = replace(observation, nodes=await self._nodes(observation))
         observation = await self._refreshed(observation)
@@ -103,7 +105,7 @@ class Looker:
         known: dict[str, NodeKnowledge] = {
             name: view for name in used if (view := self.nodes.known(name)) is not None
         }
-        asked = needs_node(observation)
+        asked = needs_node(replace(observation, nodes=known))
         found = await asyncio.gather(*(self.nodes.look(name) for name in asked))
         return {**known, **dict(zip(asked, found, strict=True))}
 

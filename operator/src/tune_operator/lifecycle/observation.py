@@ -11,7 +11,7 @@ from typing import Any
 from tune_operator.api import constants
 from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle.evidence import Evidence, ExitKnowledge, Unread
-from tune_operator.lifecycle.node_view import NodeKnowledge, NodeUnread
+from tune_operator.lifecycle.node_view import NodeKnowledge, NodeUnread, NodeView
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_trainer.protocol.keys import CheckpointRef
@@ -95,7 +95,8 @@ class Observation:
     the finalizer was observed as well.
 
     ``choose_next`` is the scheduler's say in which of the trials that could start does, ``config``
-    the configuration of a new trial by index, ``uri`` where the run lies.
+    the configuration of a new trial by index, ``uri`` where the run lies. ``shown`` are attempts by
+    trial as the status tells them: a bucket that was restored knows less.
 
     ``exits``, ``committed`` and ``recovered`` (results that no report brought) hold what was read
     for the attempts `needs_store` named; ``nodes`` what is known of nodes by name.
@@ -121,6 +122,7 @@ class Observation:
     choose_next: Callable[[Collection[str]], str | None] = in_order
     config: Callable[[int], Mapping[str, Any]] = no_config
     uri: str = ""
+    shown: Mapping[str, int] = field(default_factory=dict)
 
     def pod_of(self, trial: TrialState) -> PodView | None:
         """The Pod of the trial's current attempt: the bound one, or the only one if none is.
@@ -200,11 +202,16 @@ def needs_pod(observation: Observation) -> tuple[PodView, ...]:
 
 
 def needs_node(observation: Observation) -> tuple[str, ...]:
-    """Nodes that must be read live, because a Pod of theirs should have ended long ago (row 6)."""
+    """Nodes that must be read live, because a Pod of theirs should have ended long ago (row 6).
+
+    What the watch knows is enough while it is no reason to fence: looks come with every report.
+    """
     overdue = set()
     for trial in observation.state.open_attempts:
         pod = observation.pod_of(trial)
-        if pod is not None and pod.node and observation.evidence(trial).overdue:
+        evidence = observation.evidence(trial)
+        doubtful = evidence.given_up or not isinstance(evidence.node, NodeView)
+        if pod is not None and pod.node and evidence.overdue and doubtful:
             overdue.add(pod.node)
     return tuple(sorted(overdue))
 

@@ -11,6 +11,9 @@ from tune_operator.lifecycle.events import start_events
 from tune_operator.lifecycle.trial_state import Phase, TrialState
 from tune_trainer.protocol.keys import trial_name
 
+FAR_AHEAD = 1000
+"""Attempts of one trial that another owner may have begun without our knowing."""
+
 
 def start(draft: Draft) -> None:
     """Fill free places with interrupted trials and new ones, as the scheduler chooses."""
@@ -52,6 +55,9 @@ def _begin(draft: Draft, trial: TrialState) -> None:
     """Intent of the next attempt: one above anything that ever left a trace."""
     traces = [ref.attempt for ref in draft.o.committed.get(trial.name, ())]
     traces += [pod.attempt for pod in draft.o.pods_of(trial.name)]
+    traces.append(draft.o.shown.get(trial.name, 0))
+    # Labels are anybody's, and keys have no room for any number: no owner is ever so far ahead.
+    traces = [attempt for attempt in traces if attempt <= trial.attempt + FAR_AHEAD]
     attempt = 1 + max([trial.attempt, *traces])
     begun = replace(
         trial,

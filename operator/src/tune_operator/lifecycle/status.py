@@ -50,6 +50,13 @@ def read(status: Mapping[str, Any]) -> RunState:
     )
 
 
+def attempts(status: Mapping[str, Any]) -> dict[str, int]:
+    """The newest attempt of each trial that is shown."""
+    listed = {row["name"]: row.get("attempt", 0) for row in status.get("trials") or ()}
+    live = dict(status.get("live") or {})
+    return listed | {name: int(entry.partition("/")[0]) for name, entry in live.items()}
+
+
 def term(status: Mapping[str, Any]) -> int:
     """The newest term anybody took for the run; 0 if nobody did."""
     return int((status.get("journal") or {}).get("term", 0))
