@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tests.clusters import Bucket
@@ -90,8 +91,12 @@ class Lab:
         )
 
     async def mark(self, pod: Mapping[str, Any], condition: str, reason: str) -> None:
-        """Set a condition of the Pod, as the controller that will take it away does."""
-        entry = {"type": condition, "status": "True", "reason": reason}
+        """Set a condition of the Pod, as the controller that will take it away does.
+
+        Kubernetes takes back a DisruptionTarget that is two minutes old, or of no time at all.
+        """
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        entry = {"type": condition, "status": "True", "reason": reason, "lastTransitionTime": now}
         ops = [{"op": "add", "path": "/status/conditions/-", "value": entry}]
         this = Resource("", "v1", f"pods/{pod['metadata']['name']}", "Pod")
         await self.kube.json_patch(this, self.namespace, "status", ops)
