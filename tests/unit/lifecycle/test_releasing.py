@@ -134,6 +134,13 @@ class TestKeeping:
         assert step(done, pods=rest, of=of, total=1, now=at(59)).actions == ()
         assert released(step(done, pods=rest, of=of, total=1, now=at(60))) == ["pod-0"]
 
+    def test_one_that_completed_and_has_not_exited_yet_stays_as_well(self) -> None:
+        """The SDK tells of its completion before its process ends."""
+        done = idle(0, phase=Phase.TERMINATED, attempt=1, ended=at(-10))
+        early = step(done, pods=(pod(RUNNING),), of=self.of(podTTLSeconds=60), total=1)
+        assert (kept(early), released(early)) == (["pod-1"], [])
+        assert early.look_again == at(50)
+
     def test_kept_ones_do_not_hold_up_the_end(self) -> None:
         done = idle(0, phase=Phase.TERMINATED)
         decision = step(done, *self.errored[1:], pods=(finished(1), finished(2)), total=3)

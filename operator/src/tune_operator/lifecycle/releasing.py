@@ -37,28 +37,40 @@ def _kept(draft: Draft) -> set[str]:
     if draft.experiment.deleted is not None:
         return set()
     cleanup = draft.spec.cleanup
-    ended = [pod for pod in draft.o.pods if pod.terminal and pod.deleted is None]
+    ended = {
+        pod.uid: (at, pod)
+        for pod in draft.o.pods
+        if pod.deleted is None and (at := _ended_at(draft, pod)) is not None
+    }
     errored = sorted(
-        (pod for pod in ended if _errored_in(_trial(draft, pod), pod)),
-        key=lambda pod: (_ended_at(draft, pod), pod.name),
+        ((at, pod.name, uid) for uid, (at, pod) in ended.items() if _shows_why(draft, pod)),
         reverse=True,
     )
-    kept = {pod.uid for pod in errored[: cleanup.keep_errored_pods]}
-    for pod in ended:
-        until = _ended_at(draft, pod) + timedelta(seconds=cleanup.pod_ttl_seconds)
+    kept = {uid for _, _, uid in errored[: cleanup.keep_errored_pods]}
+    for uid, (at, _) in ended.items():
+        until = at + timedelta(seconds=cleanup.pod_ttl_seconds)
         if until > draft.now:
-            kept.add(pod.uid)
+            kept.add(uid)
             draft.look_again(until)
     return kept
 
 
-def _errored_in(trial: TrialState | None, pod: PodView) -> bool:
+def _shows_why(draft: Draft, pod: PodView) -> bool:
     """Whether the Pod shows why its trial errored."""
-    return trial is not None and trial.phase is Phase.ERRORED and trial.attempt == pod.attempt > 0
+    trial = _trial(draft, pod)
+    if trial is None or trial.phase is not Phase.ERRORED or not pod.terminal:
+        return False
+    return trial.attempt == pod.attempt > 0
 
 
-def _ended_at(draft: Draft, pod: PodView) -> datetime:
-    return pod.trainer.finished or pod.created or draft.now
+def _ended_at(draft: Draft, pod: PodView) -> datetime | None:
+    """When its trainer ended; one whose trial is complete is about to."""
+    if pod.terminal:
+        return pod.trainer.finished or pod.created or draft.now
+    trial = _trial(draft, pod)
+    if trial is None or trial.phase is not Phase.TERMINATED or trial.attempt != pod.attempt:
+        return None
+    return trial.ended
 
 
 def _trial(draft: Draft, pod: PodView) -> TrialState | None:
