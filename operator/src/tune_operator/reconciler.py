@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from tune_operator.experiment.gates import (
     Gates,
 )
 from tune_operator.experiment.look import Looker
+from tune_operator.experiment.namespace_end import seen_in
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.records import changes, specification
 from tune_operator.experiment.run import Asked, Key, Run
@@ -108,6 +109,10 @@ class Reconciler:
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
             return
+        pods = self.looker.pods.of(run.key[0], run.uid)
+        experiment = await seen_in(self.kube, run, accepted.experiment, pods)
+        accepted = replace(accepted, experiment=experiment)
+        deleting = experiment.deleted is not None
         ended = run.durable.ended is not None
         fit = False
         if not ended and not deleting:

@@ -56,7 +56,8 @@ class Run:
     is since when reports can come in. ``written`` is when journal or status last was, in monotonic
     seconds. ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when one last
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
-    that were logged.
+    that were logged. ``namespace_ends``: since when the namespace is known to be deleted;
+    ``asked_about`` are the deleted Pods that made us ask.
     """
 
     key: Key
@@ -78,6 +79,8 @@ class Run:
     heard: dict[AttemptKey, datetime] = field(default_factory=dict)
     silent_since: dict[AttemptKey, datetime] = field(default_factory=dict)
     untold: list[EmitEvent] = field(default_factory=list)
+    asked_about: frozenset[str] = frozenset()
+    namespace_ends: datetime | None = None
     told: dict[AttemptKey, tuple[int, str]] = field(default_factory=dict)
     name_conflict: str = ""
     quota: str = ""
