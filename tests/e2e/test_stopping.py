@@ -19,8 +19,8 @@ STOP_BOUND = 32
 def test_suspended_and_back_ends_like_an_undisturbed_one(
     stage: Stage, undisturbed: dict[str, Any]
 ) -> None:
-    stage.apply("suspended", **slow(16, 0.3))
-    reported = stage.reaches("suspended", 7)["iteration"]
+    stage.apply("suspended", **slow(16, 0.5))
+    reported = stage.reaches("suspended", 6)["iteration"]
     stage.change("suspended", suspend=True)
     stage.condition("suspended", "Suspended", reason="Suspended")
     soon(
