@@ -29,7 +29,7 @@ from tune_operator.experiment.run import Asked, Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import problem
 from tune_operator.kube.client import Kube
-from tune_operator.kube.errors import Conflict, NotFound
+from tune_operator.kube.errors import Conflict, Invalid, NotFound
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.outcomes import Done
 from tune_operator.kube.resources import EXPERIMENTS
@@ -213,7 +213,13 @@ class Reconciler:
         """The one status write, unless nothing changed. Returns what its conditions alarm of."""
         before = run.obj.get("status") or {}
         if after != before:
-            await self.writer.write(run, after)
+            try:
+                await self.writer.write(run, after)
+            except Invalid as error:
+                # Whatever is wrong with it: nobody has to be stuck because of what he is shown.
+                if not run.obj["metadata"].get("deletionTimestamp"):
+                    raise
+                logger.warning("the status of a deleted experiment was not taken: %s", error)
         return [*alarms(before.get("conditions") or [], after.get("conditions") or [])]
 
     async def _rest(self, run: Run) -> None:
@@ -296,7 +302,12 @@ class Reconciler:
             self.queue.add(run.key, after=REFUSED_SECONDS)
 
     async def _refuse(self, run: Run) -> None:
-        """Nothing can start: say why. Attempts that still run are left alone."""
+        """Nothing can start: say why. Attempts that still run are left alone.
+
+        After the end no change has an effect, and what the experiment came to stays shown.
+        """
+        if run.durable.ended is not None:
+            return
         if run.accepted is not None:  # it was the Pod that was refused: that may change by itself
             self.queue.add(run.key, after=REFUSED_SECONDS)
         generation = run.obj["metadata"].get("generation", 0)

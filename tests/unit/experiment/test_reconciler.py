@@ -1,0 +1,83 @@
+"""One look after the other at one experiment, over the real parts."""
+
+from typing import Any
+
+from tests.model.cluster import ApiServer
+from tests.unit.experiment.test_look import fail
+from tests.unit.experiment.world import PLACE, World
+from tune_operator.kube.errors import Invalid
+from tune_operator.kube.resources import PODS
+from tune_operator.kube.transport import Object, Request
+
+
+def kinds(world: World) -> set[str]:
+    """Types of the conditions that hold."""
+    return {c["type"] for c in world.status["conditions"] if c["status"] == "True"}
+
+
+def change(world: World, **spec: Any) -> None:
+    """Somebody edits the specification."""
+
+    def edit(obj: Object) -> None:
+        obj["spec"].update(spec)
+        obj["metadata"]["generation"] += 1
+
+    world.server.change(PLACE, edit)
+
+
+async def ended() -> World:
+    """An experiment whose only trial errored."""
+    world = World(failure={"maxFailures": 0})
+    await world.look(3)
+    place = next(place for place in world.server.objects if place[0] == PODS.plural)
+    world.server.change(place, fail)
+    world.see()
+    await world.look(3)
+    assert world.status["state"] == "Failed"
+    return world
+
+
+class TestAfterTheEnd:
+    async def test_a_change_that_could_not_run_takes_nothing_back(self) -> None:
+        world = await ended()
+        before = world.status
+        change(world, numSamples=1_000_000)
+        await world.look()
+        assert world.status == before
+
+
+class TestQuota:
+    async def test_is_exceeded_while_a_pod_is_wanted_and_not_after_that(self) -> None:
+        world = World()
+        world.server.quota = True
+        await world.look(4)
+        assert "QuotaExceeded" in kinds(world)
+        change(world, suspend=True)
+        await world.look(2)
+        assert world.status["live"] == {}
+        assert "QuotaExceeded" not in kinds(world)
+
+
+class Picky(ApiServer):
+    """Takes no status any more, as after a change of the schema."""
+
+    def handle(self, request: Request, who: str) -> Object:
+        """See ApiServer."""
+        if request.verb == "update":
+            raise Invalid("status.live: too long")
+        return super().handle(request, who)
+
+
+class TestDeletion:
+    async def test_needs_no_status_to_be_taken(self) -> None:
+        world = World()
+        await world.start()
+        world.server.delete(PLACE)
+        picky = Picky(world.server.history, world.clock)
+        picky.objects, picky.version = world.server.objects, world.server.version
+        world.line.server = world.server = picky
+        await world.look()
+        world.clock.advance(600)
+        world.see()
+        await world.look()
+        assert PLACE not in world.server.objects
