@@ -85,24 +85,33 @@ class Link:
 
 
 @asynccontextmanager
+async def link_to(url: str) -> AsyncIterator[tuple[Link, str]]:
+    """A link to a server, and its own ``host:port``."""
+    target = urlsplit(url)
+    assert target.hostname
+    assert target.port
+    link = Link(target.hostname, target.port)
+    server = await asyncio.start_server(link.accept, "127.0.0.1", 0)
+    try:
+        yield link, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await link.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
 async def linked(**options: Any) -> AsyncIterator[tuple[Link, Kube]]:
     """A client whose every connection goes through a link of its own."""
     configuration = Configuration()
     await credentials.load(configuration)
-    address = urlsplit(configuration.host)
-    assert address.hostname
-    assert address.port
-    link = Link(address.hostname, address.port)
-    server = await asyncio.start_server(link.accept, "127.0.0.1", 0)
-    configuration.host = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    kube = Kube(configuration, **options)
-    try:
-        yield link, kube
-    finally:
-        await kube.close()
-        server.close()
-        await link.close()
-        await server.wait_closed()
+    async with link_to(configuration.host) as (link, address):
+        configuration.host = f"https://{address}"
+        kube = Kube(configuration, **options)
+        try:
+            yield link, kube
+        finally:
+            await kube.close()
 
 
 async def account_ready(kube: Kube, namespace: str) -> None:

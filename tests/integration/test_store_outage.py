@@ -1,13 +1,14 @@
 """The store goes away in the middle of a run: nobody starts, nobody pays, nothing is guessed."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
+from tests.integration.journaled import read_journal
 from tests.integration.lab import Lab
-from tests.integration.link import Link
+from tests.integration.link import Link, link_to
+from tests.integration.pair import counters
+from tune_operator.kube.resources import EVENTS
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
@@ -15,18 +16,8 @@ from tune_trainer.protocol.keys import CheckpointRef
 @asynccontextmanager
 async def unsteady_store(lab: Lab) -> AsyncIterator[tuple[Link, dict[str, Any]]]:
     """A link to the store, and the storage section of an experiment that goes through it."""
-    address = urlsplit(lab.bucket.endpoint)
-    assert address.hostname
-    assert address.port
-    link = Link(address.hostname, address.port)
-    server = await asyncio.start_server(link.accept, "127.0.0.1", 0)
-    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield link, {**lab.manifest("any")["spec"]["storage"], "endpoint": endpoint}
-    finally:
-        server.close()
-        await link.close()
-        await server.wait_closed()
+    async with link_to(lab.bucket.endpoint) as (link, address):
+        yield link, {**lab.manifest("any")["spec"]["storage"], "endpoint": f"http://{address}"}
 
 
 async def test_a_trial_that_ends_during_an_outage_waits_for_the_store_and_then_resumes(
@@ -61,6 +52,49 @@ async def test_a_trial_that_ends_during_an_outage_waits_for_the_store_and_then_r
         await lab.gone("outage")
 
 
+async def test_trials_start_after_an_outage_train_through_another_and_pay_for_none(
+    lab: Lab,
+) -> None:
+    """The operator dies in the middle of the second one, and finds the store still away."""
+    async with unsteady_store(lab) as (link, storage):
+        link.refuse()
+        made = await lab.apply("weathered", storage=storage)
+        reason = (await lab.condition("weathered", "StorageAvailable", "False")).partition(":")[0]
+        assert not await lab.pods("weathered")
+        link.restore()
+        player = await lab.player("weathered", "00000", 1)
+        await player.train(2)
+        await player.save()
+        await lab.trial("weathered", "00000", lambda row: row.get("iteration") == 2)
+        link.refuse()
+        answer = await player.train(3)
+        assert (answer.received, answer.durable) == (5, 2)
+        await lab.condition("weathered", "StorageAvailable", "False")
+        lab.operator.kill()
+        lab.operator.start()
+        await lab.operator.ready()
+        await lab.condition("weathered", "StorageAvailable", "False")
+        (pod,) = await lab.pods("weathered")
+        assert pod["metadata"]["uid"] == player.pod["metadata"]["uid"]
+        link.restore()
+        await player.train(5)
+        await player.complete()
+        await lab.condition("weathered", "Complete", "True")
+        await lab.condition("weathered", "StorageAvailable", "True")
+        journal = await read_journal(lab, made)
+        assert journal.results("00000", 1) == [*range(1, 11)]
+        row = await lab.trial("weathered", "00000", lambda row: row["state"] == "Terminated")
+        assert (row["attempt"], counters(row)) == (1, (0, 0, 0))
+        assert len(await told(lab, "weathered", reason)) <= 2, "one for each outage"
+
+
+async def told(lab: Lab, name: str, reason: str) -> list[str]:
+    """Messages of the experiment's events of this reason."""
+    items, _ = await lab.kube.list(EVENTS, lab.namespace)
+    found = [e for e in items if (e["involvedObject"]["name"], e["reason"]) == (name, reason)]
+    return [e["message"] for e in found for _ in range(e.get("count", 1))]
+
+
 async def test_deleting_during_an_outage_leaves_nothing_behind(lab: Lab) -> None:
     async with unsteady_store(lab) as (link, storage):
         await lab.apply(
@@ -68,7 +102,7 @@ async def test_deleting_during_an_outage_leaves_nothing_behind(lab: Lab) -> None
         )
         player = await lab.player("adrift", "00000", 1)
         await player.train(1)
-        link.silence()
+        link.refuse()
         await lab.delete("adrift")
         await lab.condition("adrift", "Stopping", "True")
         link.restore()

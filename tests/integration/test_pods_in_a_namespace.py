@@ -1,0 +1,123 @@
+"""Pods among the others of their namespace: its quota, taken names, and which of them stay."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.clusters import Cluster
+from tests.integration.fleet import template
+from tests.integration.lab import Lab
+from tests.integration.player import Player
+from tune_operator.kube.resources import Resource
+
+QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+
+
+async def allow(lab: Lab, pods: int) -> None:
+    """A quota that is in force."""
+    body = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": str(pods)}}}
+    await lab.kube.create(QUOTAS, lab.namespace, body)
+
+    async def counted() -> bool:
+        status = (await lab.kube.get(QUOTAS, lab.namespace, "few")).get("status", {})
+        return "pods" in status.get("used", {})
+
+    await lab.until(counted, "the quota is in force", "few")
+
+
+def creations(cluster: Cluster, namespace: str, code: int) -> int:
+    """Pods that were asked for in a namespace and answered so, as the audit log has it."""
+    facts = Path(cluster.kubeconfig).with_name("cluster.json")
+    log = Path(json.loads(facts.read_text())["audit"])
+    events = map(json.loads, log.read_text().splitlines())
+    return sum(refused(event, namespace, code) for event in events)
+
+
+def refused(event: Mapping[str, Any], namespace: str, code: int) -> bool:
+    """Whether an event of the audit log is such a creation."""
+    thing = event.get("objectRef", {})
+    return (
+        event["verb"] == "create"
+        and (thing.get("resource"), thing.get("namespace")) == ("pods", namespace)
+        and "dryRun" not in event["requestURI"]
+        and event["responseStatus"]["code"] == code
+    )
+
+
+async def test_trials_beyond_the_quota_wait_for_room_and_hardly_ask(
+    lab: Lab, cluster: Cluster
+) -> None:
+    await allow(lab, 2)
+    await lab.apply("crowded", numSamples=5, maxConcurrentTrials=5)
+    assert "few" in await lab.condition("crowded", "QuotaExceeded", "True")
+    await lab.event("crowded", "QuotaExceeded")
+    running = [await player_of(lab, pod) for pod in await lab.pods("crowded")]
+    assert len(running) == 2
+    for player in running:
+        await player.train(5)
+        await player.complete()
+
+    async def more() -> bool:
+        return (
+            len([pod for pod in await lab.pods("crowded") if pod["metadata"]["uid"] not in known])
+            == 2
+        )
+
+    known = {player.pod["metadata"]["uid"] for player in running}
+    await lab.until(more, "two others have started", "crowded")
+    status = (await lab.get("crowded"))["status"]
+    assert (status["done"], status["failures"], status["infrastructure"]) == ("2/5", 0, 0)
+    assert creations(cluster, lab.namespace, 403) <= 3
+
+
+async def player_of(lab: Lab, pod: dict[str, Any]) -> Player:
+    """The trainer of one of the experiment's Pods."""
+    _, trial, attempt = pod["metadata"]["name"].rsplit("-", 2)
+    return await lab.player(pod["metadata"]["name"].rsplit("-", 3)[0], trial, int(attempt))
+
+
+async def test_the_last_errored_pods_stay_for_people_until_the_experiment_goes(lab: Lab) -> None:
+    await lab.apply(
+        "kept", numSamples=3, failure={"maxFailures": 0}, cleanup={"keepErroredPods": 2}
+    )
+    for trial in ("00000", "00001", "00002"):
+        await (await lab.player("kept", trial, 1)).exit(1)
+        await lab.trial("kept", trial, lambda row: row["state"] == "Errored")
+
+    async def two() -> list[str] | None:
+        pods = await lab.pods("kept")
+        free = [pod for pod in pods if not pod["metadata"].get("finalizers")]
+        return [pod["metadata"]["name"][-7:] for pod in pods] if len(free) == 2 else None
+
+    assert await lab.until(two, "the last two stay, and nothing holds them", "kept") == [
+        "00001-1",
+        "00002-1",
+    ]
+    await lab.condition("kept", "Failed", "True")
+    await lab.delete("kept")
+    await lab.gone("kept")
+
+
+async def test_a_pod_stays_for_its_time_after_it_ended(lab: Lab) -> None:
+    await lab.apply("lingering", cleanup={"podTTLSeconds": 3})
+    player = await lab.player("lingering", "00000", 1)
+    await player.train(1)
+    await player.complete()
+    await lab.condition("lingering", "Complete", "True")
+    pod = await lab.pod("lingering", "00000", 1, lambda pod: not pod["metadata"].get("finalizers"))
+    assert "deletionTimestamp" not in pod["metadata"]
+    await lab.no_pods("lingering")
+
+
+async def test_ended_pods_are_gone_at_once_unless_asked_for(lab: Lab) -> None:
+    await lab.apply(
+        "tidy",
+        trainer=None,
+        template=template(),
+        cleanup={"keepErroredPods": 0},
+        failure={"maxFailures": 0},
+    )
+    await (await lab.player("tidy", "00000", 1)).exit(1)
+    await lab.condition("tidy", "Failed", "True")
+    await lab.no_pods("tidy")
