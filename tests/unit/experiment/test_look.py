@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.unit.experiment.world import PLACE, World
+from tune_operator.api import constants
 from tune_operator.experiment.look import record_results
 from tune_operator.kube.errors import Transient
 from tune_operator.kube.resources import NODES, PODS
@@ -114,6 +115,27 @@ class TestHearing:
         world.clock.advance(61)
         await world.look()
         assert intent(world) is StopIntent.HUNG
+
+
+class TestWithoutItsLabel:
+    """Anybody may take our label off a Pod; the watch then tells that it is gone."""
+
+    async def test_a_bound_pod_is_not_lost_and_is_let_go_when_it_ends(self) -> None:
+        world = World()
+        who = await world.start()
+        place = next(place for place in world.server.objects if place[0] == PODS.plural)
+        stripped = world.server.change(
+            place, lambda pod: pod["metadata"]["labels"].pop(constants.LABEL_EXPERIMENT_UID)
+        )
+        view = world.pods._scope("team-a")
+        assert view is not None
+        world.pods._hear(view, "DELETED", stripped)
+        await world.look(2)
+        assert world.status["live"] == {"00000": f"1/{who.uid}/"}
+        world.server.change(place, fail)
+        await world.look()
+        assert world.status["failures"] == 1
+        assert world.server.by_uid(who.uid) is None
 
 
 class TestOverdue:

@@ -28,7 +28,7 @@ from tune_operator.lifecycle.observation import (
     needs_store,
 )
 from tune_operator.lifecycle.pod import name_of
-from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.pod_view import PodView, project
 from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.store import errors as store_errors
 from tune_operator.store.object_store import ObjectStore
@@ -75,12 +75,15 @@ class Looker:
             for trial in state.open_attempts
             if trial.pod_uid or may_start or accepted.experiment.deleted
         ]
-        await asyncio.gather(*(self._confirm(accepted.experiment, trial) for trial in doubtful))
+        confirmed = await asyncio.gather(
+            *(self._confirm(accepted.experiment, trial) for trial in doubtful)
+        )
+        unlabelled = [pod for pod in confirmed if pod is not None]
         observation = Observation(
             now=now,
             experiment=accepted.experiment,
             state=state,
-            pods=self.pods.of(run.key[0], run.uid),
+            pods=(*self.pods.of(run.key[0], run.uid), *unlabelled),
             total=accepted.total,
             may_start=may_start,
             may_record=may_record,
@@ -130,7 +133,8 @@ class Looker:
         await asyncio.gather(*map(read, doubtful))
         experiment = observation.experiment
         known = self.pods.of(experiment.namespace, experiment.uid)
-        return replace(observation, pods=tuple(pod for pod in known if pod.uid not in gone))
+        pods = {pod.uid: pod for pod in (*observation.pods, *known) if pod.uid not in gone}
+        return replace(observation, pods=tuple(pods.values()))
 
     async def _with_endings(self, run: Run, observation: Observation) -> Observation:
         wanted = needs_store(observation)
@@ -155,10 +159,12 @@ class Looker:
             silent_since=dict(run.silent_since),
         )
 
-    async def _confirm(self, experiment: Experiment, trial: TrialState) -> None:
+    async def _confirm(self, experiment: Experiment, trial: TrialState) -> PodView | None:
         """Absence in the cache proves nothing: ask, before anything is created or given up.
 
         So does a Pod of that name with another UID than the bound one: the cache may be older.
+        Returns a bound Pod that lost our label: the cache never sees it, and yet it runs and is
+        held by our finalizer.
         """
         namespace = experiment.namespace
         name = name_of(experiment, trial.name, trial.attempt)
@@ -169,14 +175,16 @@ class Looker:
             and known.experiment_uid == experiment.uid
             and bound in ("", known.uid)
         ):
-            return
+            return None
         try:
             raw = await self.kube.get(PODS, namespace, name)
         except NotFound:
-            return
+            return None
         labels = raw["metadata"].get("labels") or {}
         if labels.get(constants.LABEL_EXPERIMENT_UID) == experiment.uid:
             self.pods.observe(raw)
+            return None
+        return project(raw) if raw["metadata"]["uid"] == bound else None
 
     async def _ending(self, run: Run, trial: TrialState) -> Ending:
         """Exit record, then the one LIST of its manifests. No answer is never taken for "none"."""
