@@ -263,6 +263,17 @@ def a_completion_on_a_lost_node() -> None:
         conclude(stage, Peace())
 
 
+def a_segment_without_an_answer() -> None:
+    """A segment lands, nobody hears of it, and meanwhile there is something else to write."""
+    with Stage() as stage:
+        stage.start()
+        stage._stop(stage.pod, 1)
+        stage.operator.wire.loses(stage.until(f"put store {KEYS.journal()}"))
+        for _ in range(3):
+            stage.work()
+        conclude(stage, Peace())
+
+
 def a_slow_kubelet() -> None:
     """A Pod outlives its grace by far on a node that is well."""
     with Stage() as stage:
@@ -317,6 +328,7 @@ def an_intent_that_was_not_shown() -> None:
 
 
 EXAMPLES = (
+    a_segment_without_an_answer,
     a_slow_kubelet,
     a_fenced_trainer_reports,
     a_completion_on_a_lost_node,

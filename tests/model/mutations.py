@@ -379,7 +379,12 @@ MUTATIONS = (
         ("journal",),
         examples.a_commit_between_term_and_claim,
     ),
-    Mutation("the bytes of a segment are fixed", unacknowledged_is_forgotten, ("journal",)),
+    Mutation(
+        "the bytes of a segment are fixed",
+        unacknowledged_is_forgotten,
+        ("journal",),
+        examples.a_segment_without_an_answer,
+    ),
     Mutation("nothing starts before our finalizer was seen", no_finalizer, ("finalizer first",)),
     Mutation(
         "absence in the cache is asked for live",

@@ -14,8 +14,11 @@ from tune_operator.lifecycle.pod_view import project
 if TYPE_CHECKING:
     from tests.model.play import Play
 
-ROUNDS, SECONDS = 80, 5.0
+ROUNDS, SECONDS = 100, 5.0
 """How long the end may take: more than any pause, grace and time-out together."""
+
+CALM = 8
+"""Rounds without a write after which a suspended experiment rests: longer than any pause."""
 
 LATE = 61.0
 """Seconds, longer than any bound of a deletion here."""
@@ -83,6 +86,7 @@ def _stop_faults(play: Play, peace: Peace) -> None:
 def _settle(play: Play, peace: Peace) -> None:
     """P13: what there is to do comes to its end, and then nothing is written."""
     operator = play.operators[0]
+    calm, known = 0, (0, 0)
     for _ in range(ROUNDS):
         play.wait_seconds(SECONDS)
         if not peace.heal:
@@ -90,7 +94,9 @@ def _settle(play: Play, peace: Peace) -> None:
         for pod in play.pods():
             play.behave(pod, operator)
         operator.finish()
-        if _is_over(play, peace):
+        written = (play.server.version, play.bucket.writes)
+        calm, known = (calm + 1 if written == known else 0), written
+        if _is_over(play, peace) and (calm >= CALM or not peace.suspended):
             break
     over = _is_over(play, peace)
     hold("P13", over, f"no end is reached: {play.history.state}, {play.history.experiment}")
@@ -110,7 +116,7 @@ def _is_over(play: Play, peace: Peace) -> bool:
         return known is None and not pods
     state = play.history.state
     if peace.suspended and state.ended is None:
-        return not state.open_attempts and not pods
+        return state.released and not pods
     done = all(trial.finished for trial in state.trials)
     return state.ended is not None and done and not pods
 

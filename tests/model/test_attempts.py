@@ -14,6 +14,7 @@ from tests.model.histories import ACTIONS, random_history
 from tests.model.peace import Peace, conclude
 from tests.model.play import Play
 
+pytestmark = pytest.mark.timeout(300)  # pure computing: a busy machine takes its time
 WEIGHTED = [name for name, weight in ACTIONS.items() for _ in range(weight)]
 
 

@@ -15,6 +15,7 @@ from tests.model.histories import random_history
 from tests.model.history import Broken
 from tests.model.mutations import MUTATIONS, Mutation
 
+pytestmark = pytest.mark.timeout(300)  # pure computing: a busy machine takes its time
 HISTORIES = 60
 """How many histories a loss may take to show where no example was written for it."""
 

@@ -24,6 +24,7 @@ from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.trial_state import Phase
 from tune_trainer.protocol.exit_record import Outcome
 
+pytestmark = pytest.mark.timeout(300)  # pure computing: a busy machine takes its time
 ROUNDS = 120
 
 
