@@ -6,6 +6,7 @@ from tests.unit.experiment.world import World
 from tests.unit.lifecycle.builders import record
 from tune_operator.experiment import records, reports
 from tune_operator.reports.identity import PodIdentity
+from tune_trainer.protocol import fields
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.messages import CompleteRequest, ResultsRequest, ResultsResponse
 from tune_trainer.protocol.result import Result
@@ -16,7 +17,8 @@ def result(seq: int, size: int = 10) -> Result:
 
 
 async def tell(world: World, who: PodIdentity, *results: Result, after: int = 0) -> ResultsResponse:
-    return await world.reports.results(who, ResultsRequest(1, results, after=after))
+    body = fields.dump(ResultsRequest(1, results, after=after).to_json())
+    return await world.reports.results(who, ResultsRequest.from_bytes(body))
 
 
 class TestBounds:
@@ -29,6 +31,18 @@ class TestBounds:
         answer = await tell(world, who, *(result(seq, 1000) for seq in range(1, 11)))
         assert answer.received == 4
         assert (await tell(world, who, result(5, 1000), after=4)).received == 4
+
+    async def test_repetitions_make_what_is_new_no_lighter(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reports, "UNDURABLE_BYTES", 5000)
+        world = World()
+        who = await world.start()
+        small = [result(seq) for seq in range(1, 11)]
+        await tell(world, who, *small)
+        for seq in range(11, 20):
+            answer = await tell(world, who, *small, result(seq, 1500), after=10)
+        assert answer.received < 13
 
     async def test_there_is_room_again_once_they_are_journaled(
         self, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,7 @@ from tune_operator.lifecycle.pod_view import PodView, project
 from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.store import errors as store_errors
 from tune_operator.store.object_store import ObjectStore
+from tune_trainer.protocol import fields
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
@@ -230,7 +231,7 @@ def record_results(record: ExitRecord | None, reached: int) -> tuple[Result, ...
 
 def fitting(results: Iterable[Result]) -> tuple[Result, ...]:
     """Those that a report could have brought: a larger one might fit into no segment."""
-    return tuple(result for result in results if result.size <= BODY_LIMIT)
+    return tuple(result for result in results if len(fields.dump(result.to_json())) <= BODY_LIMIT)
 
 
 async def read_results(store: ObjectStore, key: str) -> tuple[Result, ...]:

@@ -45,7 +45,7 @@ UNDURABLE_LIMIT = 1000
 """Results of one attempt that may wait for the journal; beyond it the trainer keeps them."""
 
 UNDURABLE_BYTES = 8 * 1024 * 1024
-"""JSON of all results of one run that may wait. Its store is the tenant's, and so is its pace."""
+"""Of reports of one run whose results may wait: its store is the tenant's, and so is its pace."""
 
 BIND_SECONDS = 5.0
 """How long a session waits for its Pod to be bound before it is told to ask again."""
@@ -83,7 +83,7 @@ class Reports:
         run = self._run(view)
         trial = self._bound(run, view, request.attempt)
         known = run.progress.get(trial.name) or Progress(trial.attempt, seq=trial.seq)
-        fresh = [result for result in request.results if result.seq > known.seq]
+        fresh = _fresh(request, known)
         self.metrics.results_duplicate.inc(len(request.results) - len(fresh))
         if request.after > known.seq:
             # Our predecessor took in those between, in memory only: we get them again first.
@@ -97,7 +97,7 @@ class Reports:
         self._heard(run, trial)
         if news != known:
             run.progress[trial.name] = news
-            run.undurable += sum(result.size for result in fresh)
+            run.undurable += sum(result.weight for result in fresh)
             # Not sooner than it can be written: hundreds of trainers report many times a second.
             self.wake(run.key, run.progress_wait(self.clock.monotonic()))
         return ResultsResponse(received=news.seq, durable=trial.seq, directive=directive)
@@ -177,10 +177,17 @@ class Reports:
         return trial
 
 
+def _fresh(request: ResultsRequest, known: Progress) -> list[Result]:
+    """What is new to us, as heavy as the whole request: repetitions make nothing lighter."""
+    fresh = [result for result in request.results if result.seq > known.seq]
+    total = sum(result.weight for result in request.results)
+    return [replace(result, weight=-(-total // len(fresh))) for result in fresh]
+
+
 def _fitting(run: Run, known: Progress, fresh: Sequence[Result]) -> list[Result]:
     """As many of them as there is room for, from the first."""
     fresh = fresh[: max(0, UNDURABLE_LIMIT - len(known.results))]
-    sums = accumulate(result.size for result in fresh)
+    sums = accumulate(result.weight for result in fresh)
     room = UNDURABLE_BYTES - run.undurable
     return [result for result, size in zip(fresh, sums, strict=True) if size <= room]
 

@@ -52,7 +52,7 @@ class Asked:
 class Run:
     """One experiment. It is held, and its state known for certain, while ``journal`` is open.
 
-    ``undurable`` is how many bytes of results in ``progress`` wait for the journal. ``ready_since``
+    ``undurable`` is how many bytes the results in ``progress`` came in. ``ready_since``
     is since when reports can come in. ``written`` is when journal or status last was, in monotonic
     seconds. ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when one last
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
@@ -112,7 +112,7 @@ class Run:
             for name, news in self.progress.items()
             if (name, news.attempt) in current and news.seq >= current[name, news.attempt].seq
         }
-        self.undurable = sum(r.size for news in self.progress.values() for r in news.results)
+        self.undurable = sum(r.weight for news in self.progress.values() for r in news.results)
         self.asked_to_save = {k: asked for k, asked in self.asked_to_save.items() if k in current}
         self.heard = {key: at for key, at in self.heard.items() if key in current}
         self.told = {key: row for key, row in self.told.items() if key in current}

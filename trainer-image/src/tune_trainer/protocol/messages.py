@@ -248,7 +248,7 @@ class ResultsRequest:
         request = cls(
             attempt=fields.whole(document, "attempt", what, minimum=1),
             results=results_from_json(
-                fields.optional(document, "results", list, [], what), f"{what}.results"
+                fields.optional(document, "results", list, [], what), f"{what}.results", len(data)
             ),
             checkpoints=tuple(
                 CheckpointRef.parse(str(text))
