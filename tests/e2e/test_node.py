@@ -134,7 +134,8 @@ def test_a_trainer_that_is_cut_off_is_given_up_and_refused(
     assert (row["attempt"], row["disruptions"], row.get("failures", 0)) == (2, 1, 0)
     assert (row["iteration"], row["objectiveValue"]) == (16, undisturbed["objectiveValue"])
     second = [ref.iteration for ref in beside.committed("cut-off", uid) if ref.attempt == 2]
-    assert second == list(range(start + 1, 17)), "it went on where the first was given up"
+    # A save that finds the one before still on its way is left out, but never the first.
+    assert (second[0], second[-1]) == (start + 1, 16), "it went on where the first was given up"
 
     beside.condition("ended-alone", "Complete")
     row = beside.row("ended-alone")
