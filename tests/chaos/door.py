@@ -6,6 +6,7 @@ import random
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,22 @@ class NotNow(Exception):
 
 
 class Refused(Exception):
-    """401: this Pod is not, or no longer, the attempt's."""
+    """401: this Pod is not, or no longer, the attempt's. ``port`` is of the operator that says so.
+
+    One that was frozen and has not noticed yet that it was replaced may still say otherwise.
+    """
+
+    def __init__(self, text: str, port: int) -> None:
+        super().__init__(text)
+        self.port = port
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A 200, and which operator it is from."""
+
+    body: bytes
+    port: int
 
 
 class Door:
@@ -35,8 +51,8 @@ class Door:
         self.context: ssl.SSLContext | None = None
         self.answers: Counter[str] = Counter()
 
-    async def post(self, path: str, body: Mapping[str, Any], token: str) -> bytes:
-        """The body of a 200; now and then an answer is lost on its way."""
+    async def post(self, path: str, body: Mapping[str, Any], token: str) -> Reply:
+        """The reply, if it is a 200; now and then an answer is lost on its way."""
         port = self._leader()
         if port is None or self.context is None:
             raise NotNow("nobody leads")
@@ -54,7 +70,7 @@ class Door:
             raise NotNow(repr(error)) from None
         self.answers[str(answer.status)] += 1
         if answer.status == 401:
-            raise Refused(data.decode())
+            raise Refused(data.decode(), port)
         if answer.status in WAIT:
             raise NotNow(data.decode())
         if answer.status != 200:
@@ -62,4 +78,4 @@ class Door:
         if self._chance.random() < LOST_SHARE:
             self.answers["lost"] += 1
             raise NotNow("lost on its way")
-        return data
+        return Reply(data, port)

@@ -26,7 +26,7 @@ from tune_operator.kube.errors import Conflict, NotFound
 from tune_operator.kube.resources import PODS, Resource
 from tune_trainer.protocol.exit_record import Outcome
 
-TARGET_SECONDS = 15.0
+TARGET_SECONDS = 40.0
 """How long a fault waits for somebody it can strike."""
 
 CALM_SECONDS = 70.0

@@ -16,7 +16,7 @@ from tests.chaos.ledger import Attempt, Ledger
 
 COUNTED = (Cost.FAILURE, Cost.DISRUPTION, Cost.INFRASTRUCTURE)
 
-SKIPPED_SHARE = 10
+SKIPPED_SHARE = 5
 
 EXPECTED_ERRORS: Mapping[str, str] = {
     r"task leader failed: ": "who cannot renew its Lease in time ends, as it must",

@@ -171,11 +171,11 @@ class Trainer:
         request = SessionRequest(self.entry.trial, self.entry.number).to_json()
         while self._ending is None:
             try:
-                body = await self._world.door.post(SESSION_PATH, request, self._token)
+                reply = await self._world.door.post(SESSION_PATH, request, self._token)
             except NotNow:
                 await self._pause(0.5)
                 continue
-            session = SessionResponse.from_bytes(body)
+            session = SessionResponse.from_bytes(reply.body)
             self._session = session
             self.iteration = session.plan[0].iteration if session.plan else 0
             self.entry.plan = session.plan
@@ -212,20 +212,23 @@ class Trainer:
         metrics = {"training_iteration": self.iteration, METRIC: score, "stamp": stamp}
         self.entry.sent = self._spool.add(metrics).seq
 
-    async def _report(self) -> None:
+    async def _report(self) -> int:
+        """Returns the port of the operator that took it, 0 when there was nothing to say."""
         results = self._spool.unsent(REQUEST_BYTES)
         refs = tuple(self._refs)
         if not results and not refs and not self._zombie:
-            return
+            return 0
         request = ResultsRequest(self.entry.number, results, refs, self._spool.received)
-        body = await self._world.door.post(RESULTS_PATH, request.to_json(), self._token)
-        answer = ResultsResponse.from_bytes(body)
+        reply = await self._world.door.post(RESULTS_PATH, request.to_json(), self._token)
+        answer = ResultsResponse.from_bytes(reply.body)
         self._spool.answered(answer.received, answer.durable)
         self.entry.durable = self._spool.durable
         self._refs = [ref for ref in self._refs if ref not in refs]
-        if refs:
+        # What a frozen leader says when it wakes to one that was replaced meanwhile is no promise.
+        if refs and not self._zombie and not self.entry.refused:
             newest = max(ref.iteration for ref in refs)
             self.entry.acknowledged = max(self.entry.acknowledged, newest)
+        return reply.port
 
     async def _save(self, iteration: int) -> CheckpointRef:
         ref = CheckpointRef(self.entry.number, iteration)
@@ -277,8 +280,8 @@ class Trainer:
         await self._record(Outcome.COMPLETED, "Forged")
         for _ in range(3):
             with contextlib.suppress(NotNow, Refused):
-                await self._report()
-                self._world.ledger.note(f"{self.entry}: a report was taken after it was refused")
+                if await self._report() == refused.port:
+                    self._world.ledger.note(f"{self.entry}: one refused a report and took the next")
             await asyncio.sleep(ITERATION_SECONDS)
         await self._exit(EXIT_UNUSABLE)
 
