@@ -185,7 +185,8 @@ class Reconciler:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
             return False
         run.advance()
-        run.written = self.clock.monotonic()
+        if not decision.urgent:  # the status tells of a life at once, also at the second try
+            run.written = self.clock.monotonic()
         self.metrics.results_durable.inc(sum(map(len, decision.results.values())))
         for _, verdict in decision.verdicts:
             if verdict.then in SETTLING:
