@@ -254,5 +254,5 @@ class JournalMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(work)
 
 
-JournalMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+JournalMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestJournal = JournalMachine.TestCase
