@@ -141,7 +141,7 @@ async def test_a_flapping_suspend_counts_nothing_and_never_makes_two_of_one_tria
     made = await lab.apply("flaps")
     await trained(lab, "flaps", "00000")
     await lab.change("flaps", "suspend", True)
-    await lab.pod("flaps", "00000", 1, lambda pod: "deletionTimestamp" in pod["metadata"])
+    await lab.condition("flaps", "Progressing", "False", "Suspended")
     for _ in range(6):
         for wanted in (True, False):
             await lab.change("flaps", "suspend", wanted)
