@@ -51,13 +51,14 @@ class Accepted:
         return self.searcher.total
 
 
-def parse(obj: Mapping[str, Any]) -> Experiment:
-    """The object as we understand it. Raises Refused naming every wrong field."""
+def parse(obj: Mapping[str, Any], known: Experiment | None = None) -> Experiment:
+    """The object as we understand it; ``known`` is the same object as it was understood before.
+
+    Raises Refused naming every wrong field.
+    """
     meta = obj["metadata"]
-    try:
-        spec = TuneExperimentSpec.model_validate(obj.get("spec") or {})
-    except ValidationError as error:
-        raise Refused("InvalidSpec", errors.describe(error)) from None
+    same = known is not None and known.generation == meta.get("generation", 0)
+    spec = known.spec if known is not None and same else _validated(obj.get("spec") or {})
     return Experiment(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -68,6 +69,13 @@ def parse(obj: Mapping[str, Any]) -> Experiment:
         spec=spec,
         labels=meta.get("labels") or {},
     )
+
+
+def _validated(raw_spec: Mapping[str, Any]) -> TuneExperimentSpec:
+    try:
+        return TuneExperimentSpec.model_validate(raw_spec)
+    except ValidationError as error:
+        raise Refused("InvalidSpec", errors.describe(error)) from None
 
 
 def accept(experiment: Experiment, raw_spec: Mapping[str, Any]) -> Accepted:

@@ -61,8 +61,8 @@ class Gates:
     def accept(self, run: Run) -> Accepted | None:
         """The parsed specification; None, with a finding, when there is nothing to run."""
         try:
-            experiment = parse(run.obj)
             known = run.accepted
+            experiment = parse(run.obj, known.experiment if known else None)
             if known is None or known.experiment.generation != experiment.generation:
                 known = accept(experiment, run.obj["spec"])
                 run.acceptance, run.asked = Finding(), float("-inf")
