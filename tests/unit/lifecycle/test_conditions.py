@@ -338,3 +338,14 @@ def test_messages_are_cut() -> None:
 def test_alarms(before: list[Condition], after: list[Condition], reasons: list[str]) -> None:
     made = alarms(written(*before), written(*after))
     assert made == [EmitEvent("Warning", reason, "") for reason in reasons]
+
+
+def test_a_run_that_was_stopped_counts_the_trials_that_never_started() -> None:
+    ended = RunState(
+        (idle(0, phase=Phase.ERRORED),), ended=NOW, stopped="FailFast", stopped_message="1 errored"
+    )
+    (failed,) = [
+        c for c in conditions(ended, 4, Findings(), (), deleting=False) if c.type == "Failed"
+    ]
+    assert failed.reason == "FailFast"
+    assert "0 of 4 trials terminated, 1 errored" in failed.message

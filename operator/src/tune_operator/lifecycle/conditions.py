@@ -159,7 +159,7 @@ def _progressing(
     state: RunState, total: int, findings: Findings, *, deleting: bool, suspend: bool
 ) -> Condition:
     if state.ended is not None:
-        return no("Progressing", "Ended", "all trials are done")
+        return no("Progressing", "Ended", "nothing is left to run")
     if deleting:
         return no("Progressing", "Deleted", "no new trial starts")
     if state.stopped:
@@ -226,8 +226,9 @@ def _terminal(state: RunState, total: int) -> list[Condition]:
     if state.ended is None:
         return []
     errored = [trial for trial in state.trials if trial.phase is Phase.ERRORED]
+    terminated = sum(trial.phase is Phase.TERMINATED for trial in state.trials)
     example = f"; {errored[-1].name}: {_why(errored[-1])}" if errored else ""
-    text = f"{total - len(errored)} of {total} trials terminated, {len(errored)} errored{example}"
+    text = f"{terminated} of {total} trials terminated, {len(errored)} errored{example}"
     if state.stopped:
         return [yes("Failed", state.stopped, f"{state.stopped_message}; {text}")]
     if len(errored) == total:

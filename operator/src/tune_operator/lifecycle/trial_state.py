@@ -142,9 +142,11 @@ class RunState:
 
     def size(self, total: int) -> int:
         """Trials of the run, when the specification says ``total``: none that started is taken
-        back by a lower numSamples, and none is added after the end.
+        back by a lower numSamples, and none is added after the end. A run that was stopped leaves
+        some that never started.
         """
-        return len(self.trials) if self.ended else max(total, len(self.trials))
+        complete = self.ended is not None and not self.stopped
+        return len(self.trials) if complete else max(total, len(self.trials))
 
     @property
     def open_attempts(self) -> tuple[TrialState, ...]:
