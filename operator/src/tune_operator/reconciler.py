@@ -41,13 +41,13 @@ from tune_operator.lifecycle.actions import (
     ReleasePod,
     RemoveExperimentFinalizer,
 )
-from tune_operator.lifecycle.classify import Then
-from tune_operator.lifecycle.conditions import Findings, alarms, conditions, merge
+from tune_operator.lifecycle.classify import Then, Verdict
+from tune_operator.lifecycle.conditions import Condition, Findings, alarms, conditions, merge
 from tune_operator.lifecycle.decide import Decision, decide
 from tune_operator.lifecycle.judging import SETTLING
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.pod_view import PodView
-from tune_operator.lifecycle.trial_state import TrialState
+from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.clock import Clock
 from tune_operator.runtime.workqueue import WorkQueue
@@ -198,14 +198,7 @@ class Reconciler:
         experiment = observation.experiment
         if run.journal is None and observation.state.ended is not None:
             return {**before, "observedGeneration": experiment.generation}
-        found = conditions(
-            decision.state,
-            observation.total,
-            Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
-            decision.verdicts,
-            deleting=experiment.deleted is not None,
-            suspend=experiment.spec.suspend,
-        )
+        found = _found(run, observation, decision.state, decision.verdicts)
         if run.journal is None:
             return status.outline(observation, found, before)
         return status.render(observation, decision.state, run.facts, found, before)
@@ -231,14 +224,7 @@ class Reconciler:
 
     async def _wait(self, run: Run, observation: Observation) -> None:
         """The store does not answer: nothing is decided, and what runs runs on."""
-        found = conditions(
-            observation.state,
-            observation.total,
-            Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
-            (),
-            deleting=False,
-            suspend=observation.experiment.spec.suspend,
-        )
+        found = _found(run, observation, observation.state, ())
         events = await self._show(
             run, status.outline(observation, found, run.obj.get("status") or {})
         )
@@ -399,6 +385,24 @@ class Reconciler:
                 verdict.message,
                 observation.evidence(trial).describe(),
             )
+
+
+def _found(
+    run: Run,
+    observation: Observation,
+    state: RunState,
+    verdicts: Sequence[tuple[TrialState, Verdict]],
+) -> list[Condition]:
+    """The conditions of an accepted experiment in this state."""
+    experiment = observation.experiment
+    return conditions(
+        state,
+        observation.total,
+        Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
+        verdicts,
+        deleting=experiment.deleted is not None,
+        suspend=experiment.spec.suspend,
+    )
 
 
 def _conditions_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -65,8 +65,7 @@ class Draft:
     @property
     def late(self) -> bool:
         """Past the bound of a deletion."""
-        deleted = self.experiment.deleted
-        return deleted is not None and self.now >= deleted + self.experiment.stop_bound
+        return self.o.late
 
     def put(self, trial: TrialState) -> None:
         """Change a trial, or add the next one."""

@@ -124,6 +124,12 @@ class Observation:
     uri: str = ""
     shown: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def late(self) -> bool:
+        """Past the bound of a deletion."""
+        deleted = self.experiment.deleted
+        return deleted is not None and self.now >= deleted + self.experiment.stop_bound
+
     def pod_of(self, trial: TrialState) -> PodView | None:
         """The Pod of the trial's current attempt: the bound one, or the only one if none is.
 
@@ -181,9 +187,7 @@ class Observation:
         progress = self.progress.get(trial.name)
         if progress and progress.completed and progress.attempt == trial.attempt:
             return True
-        deleted = self.experiment.deleted
-        late = deleted is not None and self.now >= deleted + self.experiment.stop_bound
-        return late or self.evidence(trial).ending
+        return self.late or self.evidence(trial).ending
 
 
 def needs_store(observation: Observation) -> tuple[TrialState, ...]:
