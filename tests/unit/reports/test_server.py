@@ -338,14 +338,56 @@ async def test_stop_lets_a_request_finish_and_accepts_no_other() -> None:
         await stopping
 
 
-async def test_stop_does_not_wait_longer_than_its_bound() -> None:
+async def test_what_is_under_way_when_the_bound_of_a_stop_passes_is_told_to_ask_again() -> None:
     async with running(ReportLimits(stop_seconds=0.05)) as run:
         run.sink.gate = asyncio.Event()
         request = asyncio.ensure_future(run.post(SESSION_PATH, SESSION.to_json()))
         await run.sink.entered.wait()
         await asyncio.wait_for(run.server.stop(), 5)
-        with pytest.raises(aiohttp.ClientError):
-            await request
+        status, body, headers = await request
+        assert (status, body["error"]["code"]) == (503, "NotReady")
+        assert "stopping" in body["error"]["message"]
+        assert "Retry-After" in headers
+        assert run.sink.seen == []
+
+
+async def test_a_request_on_an_open_connection_is_turned_away_while_the_server_stops() -> None:
+    async with running() as run:
+        await run.post(SESSION_PATH, SESSION.to_json())
+        run.sink.gate = asyncio.Event()
+        run.sink.entered.clear()
+        reader, writer = await connect(run)
+        first = asyncio.ensure_future(run.post(SESSION_PATH, SESSION.to_json()))
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        await run.sink.entered.wait()
+        stopping = asyncio.ensure_future(run.server.stop())
+        await asyncio.sleep(0)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"HTTP/1.1 503")
+        run.sink.gate.set()
+        assert (await first)[0] == 200
+        await stopping
+        writer.transport.abort()
+
+
+async def test_a_request_that_ends_as_the_bound_of_a_stop_passes_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A loop that was busy beyond both times finds both passed in one turn, the request's first."""
+    async with running(ReportLimits(stop_seconds=0.5, answer_seconds=0.5)) as run:
+        run.sink.gate = asyncio.Event()
+        request = asyncio.ensure_future(run.post(SESSION_PATH, SESSION.to_json()))
+        await run.sink.entered.wait()
+        stopping = asyncio.ensure_future(run.server.stop())
+        for _ in range(20):  # turns of the loop, until the stop waits for the request
+            await asyncio.sleep(0)
+        busy_until = asyncio.get_running_loop().time() + 1
+        while asyncio.get_running_loop().time() < busy_until:
+            pass
+        assert (await request)[0] == 503
+        await stopping
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_an_address_in_use_is_an_error_at_start(run: Running) -> None:

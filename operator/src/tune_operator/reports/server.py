@@ -23,6 +23,7 @@ from tune_operator.reports.identity import Authenticator, PodIdentity
 from tune_operator.reports.limits import RateLimiter, ReportLimits
 from tune_operator.reports.refusals import Refusal
 from tune_operator.reports.sink import ReportSink, SinkRefusal
+from tune_operator.reports.under_way import Stopping, UnderWay
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.messages import (
     BODY_LIMIT,
@@ -69,6 +70,7 @@ class ReportServer:
         self._rates = RateLimiter(self._limits.pod_rate, self._limits.pod_burst)
         self._reviews = asyncio.Semaphore(self._limits.authentications)
         self._in_flight: Counter[str] = Counter()
+        self._under_way = UnderWay()
         self._listener: Listener | None = None
         self._runner = self._application(sink)
 
@@ -86,7 +88,8 @@ class ReportServer:
             auto_decompress=False,
             keepalive_timeout=self._limits.idle_seconds,
             lingering_time=self._limits.linger_seconds,
-            shutdown_timeout=self._limits.stop_seconds,
+            # All it can find at its end are bodies nobody reads.
+            shutdown_timeout=self._limits.linger_seconds,
         )
 
     @property
@@ -109,9 +112,10 @@ class ReportServer:
             raise
 
     async def stop(self) -> None:
-        """Accepts nothing more, lets what is under way finish within its bound, closes the rest."""
+        """Accepts nothing more, lets what is under way finish, turns away what is late."""
         if self._listener is not None:
             self._listener.close()
+        await self._under_way.end(self._limits.stop_seconds)
         await self._runner.cleanup()
 
     @web.middleware
@@ -124,7 +128,10 @@ class ReportServer:
         if self._listener is not None:
             self._listener.spoke(request.protocol)
         try:
-            return await handler(request)
+            async with self._under_way.request():
+                return await handler(request)
+        except Stopping:
+            refusal = refusals.not_ready("the operator is stopping, ask again")
         except Refusal as error:
             refusal = error
         except SinkRefusal as error:
@@ -205,7 +212,7 @@ class ReportServer:
                 return await request.read()
         except TimeoutError:
             raise refusals.bad_request("the body did not arrive in time", 408) from None
-        except ConnectionError:  # the trainer died, or the network: nobody hears the answer
+        except OSError:  # the trainer died, or the network: nobody hears the answer
             raise refusals.bad_request("the connection broke within the body") from None
 
     @staticmethod
