@@ -26,6 +26,14 @@ def _early(stage: Stage) -> None:
         },
     )
     stage.apply(
+        "litters",
+        **{
+            **slow(60, 0, litter_at=2, first_pace=1),
+            "trainer": None,
+            "template": unruly_template(limits={"ephemeral-storage": "20Mi"}),
+        },
+    )
+    stage.apply(
         "never-pulled",
         **{
             **slow(3, 0),
@@ -134,3 +142,14 @@ def test_more_files_than_its_limit_are_a_failure_that_would_repeat(stage: Stage)
     assert pod["status"]["reason"] == "Evicted", "the Pod of an errored trial stays"
     kinds = [condition["type"] for condition in pod["status"]["conditions"]]
     assert "DisruptionTarget" not in kinds, "its own limit: nobody else's pressure"
+
+
+def test_one_that_saves_before_its_files_end_it_goes_on_from_there_and_pays_nothing(
+    stage: Stage,
+) -> None:
+    """Exit 0, a record, and nothing in the Pod that says why: it might repeat, but it gets on."""
+    stage.condition("litters", "Complete")
+    row = stage.row("litters")
+    assert why(row) == (9, "interrupted", "SIGTERM")
+    assert counters(row) == {"attempt": 2}
+    assert row["lastInterruption"]["exitCode"] == 0

@@ -113,10 +113,11 @@ class Lab:
         )
         return sorted(items, key=lambda pod: str(pod["metadata"]["name"]))
 
-    async def bare_pod(self, name: str) -> dict[str, Any]:
-        """A Pod that is nobody's attempt."""
+    async def bare_pod(self, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """A Pod that nobody made for an attempt, whatever its labels say."""
         spec = {"containers": [{"name": "main", "image": "dev.local/played:1"}]}
-        body = {"metadata": {"name": name, "namespace": self.namespace}, "spec": spec}
+        metadata = {"name": name, "namespace": self.namespace, "labels": dict(labels or {})}
+        body = {"metadata": metadata, "spec": spec}
         return await self.kube.create(PODS, self.namespace, body)
 
     async def pod(

@@ -5,6 +5,12 @@ from typing import Any
 import pytest
 
 from tests.integration.lab import Lab
+from tune_operator.api.constants import (
+    LABEL_ATTEMPT,
+    LABEL_EXPERIMENT,
+    LABEL_EXPERIMENT_UID,
+    LABEL_TRIAL,
+)
 from tune_operator.experiment.accepted import parse
 from tune_operator.kube.errors import Invalid
 from tune_operator.kube.resources import EXPERIMENTS, PODS
@@ -199,7 +205,9 @@ async def test_a_template_broken_in_mid_run_stops_only_what_has_not_started(lab:
     await lab.condition("edited", "Complete", "True")
 
 
-async def test_a_name_taken_by_a_foreign_pod_is_never_touched(lab: Lab) -> None:
+@pytest.mark.parametrize("owner", ["nobody", "another experiment"])
+async def test_a_name_taken_by_a_foreign_pod_is_never_touched(lab: Lab, owner: str) -> None:
+    labels = await labels_of_another(lab) if owner == "another experiment" else {}
     made = await lab.apply(
         "taken",
         storage={
@@ -208,7 +216,8 @@ async def test_a_name_taken_by_a_foreign_pod_is_never_touched(lab: Lab) -> None:
         },
     )
     await lab.condition("taken", "StorageAvailable", "False")
-    foreign = await foreign_pod(lab, made)
+    # It has the name that the first attempt will want.
+    foreign = await lab.bare_pod(name_of(parse(made), "00000", 1), labels)
     await lab.secret("later")
     assert foreign["metadata"]["name"] in await lab.condition("taken", "NameConflict", "True")
     pod = await lab.kube.get(PODS, lab.namespace, foreign["metadata"]["name"])
@@ -218,6 +227,13 @@ async def test_a_name_taken_by_a_foreign_pod_is_never_touched(lab: Lab) -> None:
     await lab.gone("taken")
 
 
-async def foreign_pod(lab: Lab, experiment: dict[str, Any]) -> dict[str, Any]:
-    """A Pod of somebody else that has the name the first attempt will want."""
-    return await lab.bare_pod(name_of(parse(experiment), "00000", 1))
+async def labels_of_another(lab: Lab) -> dict[str, str]:
+    """Those of an attempt that an experiment is going to make."""
+    other = await lab.apply("other", suspend=True)
+    await lab.condition("other", "Suspended", "True")
+    return {
+        LABEL_EXPERIMENT: "other",
+        LABEL_EXPERIMENT_UID: other["metadata"]["uid"],
+        LABEL_TRIAL: "00000",
+        LABEL_ATTEMPT: "2",
+    }

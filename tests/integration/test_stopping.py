@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,12 @@ from tests.integration.fleet import Fleet
 from tests.integration.journaled import read_journal
 from tests.integration.lab import Lab
 from tests.integration.player import Player
+from tune_operator.kube.resources import EXPERIMENTS
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
 CASCADES = ("background", "foreground", "orphan")
+FOREIGN = "example.com/held"
 Deletion = Callable[[], Awaitable[None]]
 
 
@@ -88,4 +91,33 @@ async def test_delete_ends_all_in_order_with_every_cascade(
         assert len(journal.state.trials) == 2, "nobody started meanwhile"
     for player in players:
         assert await player.store.list(player.keys.manifest(CheckpointRef(1, 2)))
+    await lab.operator.ready()
+
+
+async def test_a_foreign_finalizer_holds_the_object_and_nothing_of_ours(lab: Lab) -> None:
+    made = await lab.apply("held")
+    await saving(lab, "held", "00000")
+    ops = [{"op": "add", "path": "/metadata/finalizers/-", "value": FOREIGN}]
+    await lab.kube.json_patch(EXPERIMENTS, lab.namespace, "held", ops)
+    await lab.delete("held")
+
+    async def left() -> dict[str, Any] | None:
+        obj = await lab.get("held")
+        return obj if obj["metadata"]["finalizers"] == [FOREIGN] else None
+
+    obj = await lab.until(left, "only the foreign finalizer is left", "held")
+    await lab.no_pods("held")
+    assert (await read_journal(lab, made)).released
+    lab.operator.kill()
+    lab.operator.start()
+    # Another experiment that runs from start to end proves that this one was looked at.
+    await lab.apply("other")
+    await (await lab.player("other", "00000", 1)).complete()
+    await lab.condition("other", "Complete", "True")
+    still = await lab.get("held")
+    assert still["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
+    assert not await lab.pods("held")
+    ops = [{"op": "remove", "path": "/metadata/finalizers"}]
+    await lab.kube.json_patch(EXPERIMENTS, lab.namespace, "held", ops)
+    await lab.gone("held")
     await lab.operator.ready()

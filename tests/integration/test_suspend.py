@@ -1,9 +1,14 @@
 """Suspending and going on: trials save and end, nobody pays, and they go on where they were."""
 
+from collections.abc import Awaitable, Callable
+
+import pytest
+
 from tests.integration.journaled import read_journal
 from tests.integration.lab import Lab
 from tests.integration.pair import counters
 from tests.integration.player import Player
+from tests.integration.test_stopping import Deletion, interrupted, saving, unseen
 from tests.integration.test_store_outage import unsteady_store
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
@@ -70,6 +75,26 @@ async def test_suspended_trials_save_and_end_and_go_on_from_there(lab: Lab) -> N
         assert counters(row) == (0, 0, 0)
     assert not (await read_journal(lab, made)).released
     assert "TrialPreempted" not in await lab.events("rested")
+
+
+@pytest.mark.parametrize("happens", [unseen, interrupted], ids=lambda f: f.__name__)
+async def test_suspending_and_going_on_while_the_operator_is_away(
+    lab: Lab, happens: Callable[[Lab, Deletion, list[Player]], Awaitable[None]]
+) -> None:
+    made = await lab.apply("alone")
+    player = await saving(lab, "alone", "00000")
+    await happens(lab, lambda: lab.change("alone", "suspend", True), [player])
+    await lab.condition("alone", "Suspended", "True")
+    await lab.no_pods("alone")
+    assert (await read_journal(lab, made)).released
+
+    await unseen(lab, lambda: lab.change("alone", "suspend", False), [])
+    second = await lab.player("alone", "00000", 2)
+    assert second.session is not None
+    assert second.session.plan == (CheckpointRef(1, 2),)
+    row = await lab.trial("alone", "00000", lambda row: row["attempt"] == 2)
+    assert counters(row) == (0, 0, 0)
+    await lab.operator.ready()
 
 
 async def test_an_experiment_made_suspended_starts_when_it_is_let_and_can_be_deleted_before(

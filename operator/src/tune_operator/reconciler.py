@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from tune_operator.api.constants import EXPERIMENT_FINALIZER
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Displaced
 from tune_operator.experiment.gates import (
@@ -105,6 +106,12 @@ class Reconciler:
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
+        if deleting and EXPERIMENT_FINALIZER not in run.obj["metadata"].get("finalizers", ()):
+            # Somebody else's finalizer holds the object. Nothing of it is ours any more: whoever
+            # opens its run after us must not be displaced by a look at what is left.
+            await self._abandon(run)
+            await self._rest(run)
+            return
         accepted = self.gates.accept(run)
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
@@ -313,7 +320,7 @@ class Reconciler:
             await self._act(run, events)
 
     async def _abandon(self, run: Run) -> None:
-        """A deleted object we cannot read any more: its Pods end with their grace, it goes."""
+        """A deleted object that is not to be settled: its Pods end with their grace, it goes."""
         pods = self.looker.pods.of(run.key[0], run.uid)
         actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
         actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
