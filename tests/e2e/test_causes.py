@@ -37,7 +37,7 @@ def _early(stage: Stage) -> None:
         "never-pulled",
         **{
             **slow(3, 0),
-            "failure": {**LAST_CHANCE, "startTimeoutSeconds": 3},
+            "failure": {**LAST_CHANCE, "startTimeoutSeconds": 20},
             "trainer": {"image": "dev.local/none:dev", "entrypoint": "digits:Digits"},
         },
     )
