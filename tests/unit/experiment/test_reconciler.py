@@ -5,6 +5,7 @@ from typing import Any
 from tests.model.cluster import ApiServer
 from tests.unit.experiment.test_look import fail
 from tests.unit.experiment.world import PLACE, World
+from tune_operator.experiment.outcomes import QUOTA_SECONDS
 from tune_operator.kube.errors import Invalid
 from tune_operator.kube.resources import PODS
 from tune_operator.kube.transport import Object, Request
@@ -56,6 +57,17 @@ class TestQuota:
         await world.look(2)
         assert world.status["live"] == {}
         assert "QuotaExceeded" not in kinds(world)
+
+
+    async def test_costs_one_request_a_look_however_many_wait(self) -> None:
+        world = World(numSamples=50, maxConcurrentTrials=50)
+        world.server.quota = True
+        await world.look(3)
+        world.line.sent.clear()
+        world.clock.advance(QUOTA_SECONDS + 1)
+        await world.look()
+        asked = [sent for sent in world.line.sent if "pods" in sent]
+        assert [sent.split()[0] for sent in asked] == ["create"]
 
 
 class Picky(ApiServer):

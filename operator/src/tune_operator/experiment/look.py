@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from tune_operator.api import constants
 from tune_operator.experiment.accepted import Accepted
@@ -42,8 +43,14 @@ from tune_trainer.protocol.result import Result
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
 ENDINGS_AT_ONCE = 4
 """As many as a store has threads: waiting for one of those counts as no answer."""
+
+READS_AT_ONCE = 16
+"""Live reads in flight per experiment; after an outage there may be hundreds to do."""
 
 
 def always_heard() -> datetime | None:
@@ -70,19 +77,16 @@ class Looker:
     ) -> Observation:
         """One consistent look. Raises KubeError when a live read fails."""
         state = run.durable
-        # What has no Pod yet matters only where one would be made: a quota may hold up hundreds.
-        doubtful = [
-            trial
-            for trial in state.open_attempts
-            if trial.pod_uid or may_start or accepted.experiment.deleted
-        ]
-        confirmed = await asyncio.gather(
-            *(self._confirm(accepted.experiment, trial) for trial in doubtful)
-        )
+        # Who has no Pod yet is asked about only before being closed for that: of a create the API
+        # server itself says whether the Pod exists, and a quota may hold up hundreds of them.
+        experiment = accepted.experiment
+        closing = bool(experiment.deleted or state.stopped or experiment.spec.suspend)
+        doubtful = [trial for trial in state.open_attempts if trial.pod_uid or closing]
+        confirmed = await _each(doubtful, lambda trial: self._confirm(experiment, trial))
         unlabelled = [pod for pod in confirmed if pod is not None]
         observation = Observation(
             now=now,
-            experiment=accepted.experiment,
+            experiment=experiment,
             state=state,
             pods=(*self.pods.of(run.key[0], run.uid), *unlabelled),
             total=accepted.total,
@@ -110,7 +114,7 @@ class Looker:
             name: view for name in used if (view := self.nodes.known(name)) is not None
         }
         asked = needs_node(replace(observation, nodes=known))
-        found = await asyncio.gather(*(self.nodes.look(name) for name in asked))
+        found = await _each(asked, self.nodes.look)
         return {**known, **dict(zip(asked, found, strict=True))}
 
     async def _refreshed(self, observation: Observation) -> Observation:
@@ -131,7 +135,7 @@ class Looker:
             if constants.LABEL_EXPERIMENT_UID in (raw["metadata"].get("labels") or {}):
                 self.pods.observe(raw)
 
-        await asyncio.gather(*map(read, doubtful))
+        await _each(doubtful, read)
         experiment = observation.experiment
         known = self.pods.of(experiment.namespace, experiment.uid)
         pods = {pod.uid: pod for pod in (*observation.pods, *known) if pod.uid not in gone}
@@ -139,14 +143,12 @@ class Looker:
 
     async def _with_endings(self, run: Run, observation: Observation) -> Observation:
         wanted = needs_store(observation)
-        turn = asyncio.Semaphore(ENDINGS_AT_ONCE)
 
         async def ending(trial: TrialState) -> Ending:
-            async with turn:
-                # Of a store that is away nobody waits hundreds of times for no answer.
-                return await self._ending(run, trial) if run.storage.ok else Ending()
+            # Of a store that is away nobody waits hundreds of times for no answer.
+            return await self._ending(run, trial) if run.storage.ok else Ending()
 
-        read = await asyncio.gather(*map(ending, wanted))
+        read = await _each(wanted, ending, at_once=ENDINGS_AT_ONCE)
         keys = [(trial.name, trial.attempt) for trial in wanted]
         endings = dict(zip(keys, read, strict=True))
         for trial, key in zip(wanted, keys, strict=True):
@@ -232,6 +234,19 @@ def record_results(record: ExitRecord | None, reached: int) -> tuple[Result, ...
 def fitting(results: Iterable[Result]) -> tuple[Result, ...]:
     """Those that a report could have brought: a larger one might fit into no segment."""
     return tuple(result for result in results if len(fields.dump(result.to_json())) <= BODY_LIMIT)
+
+
+async def _each(
+    items: Sequence[Item], read: Callable[[Item], Awaitable[Found]], at_once: int = READS_AT_ONCE
+) -> list[Found]:
+    """What `read` says of each, a few at a time. Raises what it raises."""
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(item: Item) -> Found:
+        async with turn:
+            return await read(item)
+
+    return await asyncio.gather(*map(one, items))
 
 
 async def read_results(store: ObjectStore, key: str) -> tuple[Result, ...]:
