@@ -30,9 +30,9 @@ from tune_operator.experiment.run import Asked, Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import problem
 from tune_operator.kube.client import Kube
-from tune_operator.kube.errors import Conflict, Invalid, NotFound
+from tune_operator.kube.errors import Conflict, Invalid, KubeError, NotFound
 from tune_operator.kube.executor import Executor
-from tune_operator.kube.outcomes import Done
+from tune_operator.kube.outcomes import first_error
 from tune_operator.kube.resources import EXPERIMENTS
 from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.actions import (
@@ -80,9 +80,18 @@ class Reconciler:
     async def reconcile(self, key: Key) -> None:
         """Look at one experiment. Errors of the API server are raised: the caller retries."""
         obj = self.objects.get(key)
-        await self._release_strays(key, obj)
-        if obj is None:
-            return
+        failed = await self._release_strays(key, obj)
+        if obj is not None:
+            await self._look(key, obj)
+        if failed is not None:
+            raise failed  # what strays of an earlier experiment need must not hold up this one
+
+    async def close(self) -> None:
+        """Give the stores' connections back."""
+        for uid, run in list(self.runs.items()):
+            await self._forget(run.key, uid)
+
+    async def _look(self, key: Key, obj: Mapping[str, Any]) -> None:
         run = await self._run(key, obj)
         try:
             await self._step(run)
@@ -98,11 +107,6 @@ class Reconciler:
             logger.warning("left the run: %s", displaced)
             self.gates.leave(run)
             self.queue.add(key, after=DISPLACED_SECONDS)
-
-    async def close(self) -> None:
-        """Give the stores' connections back."""
-        for uid, run in list(self.runs.items()):
-            await self._forget(run.key, uid)
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
@@ -326,8 +330,12 @@ class Reconciler:
         actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
         await self._act(run, actions)
 
-    async def _release_strays(self, key: Key, obj: Mapping[str, Any] | None) -> None:
-        """Pods whose experiment is gone, whatever its name stands for now (DESIGN 5.2, sweep)."""
+    async def _release_strays(self, key: Key, obj: Mapping[str, Any] | None) -> KubeError | None:
+        """Pods whose experiment is gone, whatever its name stands for now (DESIGN 5.2, sweep).
+
+        Returns why some are still there.
+        """
+        failed: KubeError | None = None
         current = obj["metadata"]["uid"] if obj else None
         for uid in sorted(self.seen.get(key, set()) - {current}):
             run = self.runs.get(uid)
@@ -340,10 +348,11 @@ class Reconciler:
                 continue
             actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
             outcomes = await self.executor.run({}, actions)
-            if not all(isinstance(outcome, Done) for outcome in outcomes):
-                self.queue.retry(key)
+            if error := first_error(outcomes):
+                failed = error
                 continue
             await self._forget(key, uid)
+        return failed
 
     async def _exists(self, key: Key, uid: str) -> bool:
         try:

@@ -5,13 +5,13 @@ import pytest
 from tune_operator.experiment.outcomes import (
     CONFLICT_SECONDS,
     QUOTA_SECONDS,
-    RETRY_SECONDS,
+    RETRY,
     note,
 )
 from tune_operator.experiment.run import Run
 from tune_operator.kube.errors import Forbidden, Invalid, KubeError, Transient
-from tune_operator.kube.outcomes import AlreadyForeign, Created, Failed, QuotaExceeded
-from tune_operator.lifecycle.actions import CreatePod
+from tune_operator.kube.outcomes import AlreadyForeign, Created, Done, Failed, QuotaExceeded
+from tune_operator.lifecycle.actions import CreatePod, EmitEvent, ReleasePod
 from tune_operator.lifecycle.conditions import Finding
 
 CREATE = CreatePod("00000", 1, {})
@@ -55,6 +55,19 @@ def test_a_pod_that_is_refused_later_is_asked_about_again(error: KubeError) -> N
 
 def test_a_lost_answer_says_nothing_about_the_pod() -> None:
     run = accepted()
-    assert note(run, [Failed(CREATE, Transient("broken off"))], 100.0) == RETRY_SECONDS
+    assert note(run, [Failed(CREATE, Transient("broken off"))], 100.0) == RETRY.initial
     assert run.acceptance.ok
     assert run.create_after < 100.0
+
+
+def test_what_fails_again_and_again_is_tried_ever_more_slowly() -> None:
+    run = accepted()
+    release = Failed(ReleasePod("ns", "name", "uid"), Transient("a webhook is away"))
+    told = Done(EmitEvent("Normal", "TrialResumed", ""))  # of another batch of the same look
+    pauses = []
+    for now in range(8):
+        pauses.append(note(run, [release], float(now)))
+        note(run, [told], float(now))
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    note(run, [Done(release.action)], 9.0)
+    assert note(run, [release], 10.0) == RETRY.initial

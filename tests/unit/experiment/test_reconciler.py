@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import pytest
+
 from tests.model.cluster import ApiServer
 from tests.unit.experiment.test_look import fail
-from tests.unit.experiment.world import PLACE, World
+from tests.unit.experiment.world import KEY, PLACE, World
 from tune_operator.experiment.outcomes import QUOTA_SECONDS
-from tune_operator.kube.errors import Invalid
-from tune_operator.kube.resources import PODS
+from tune_operator.kube.errors import Forbidden, Invalid
+from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object, Request
+
+ANOTHER = "0b1d9c4e-0000-4000-8000-000000000002"
 
 
 def kinds(world: World) -> set[str]:
@@ -38,6 +42,13 @@ async def ended() -> World:
     return world
 
 
+def becomes(world: World, kind: type[ApiServer]) -> None:
+    """From now on the API server is one of this kind."""
+    changed = kind(world.server.history, world.clock)
+    changed.objects, changed.version = world.server.objects, world.server.version
+    world.line.server = world.server = changed
+
+
 class TestAfterTheEnd:
     async def test_a_change_that_could_not_run_takes_nothing_back(self) -> None:
         world = await ended()
@@ -57,7 +68,6 @@ class TestQuota:
         await world.look(2)
         assert world.status["live"] == {}
         assert "QuotaExceeded" not in kinds(world)
-
 
     async def test_costs_one_request_a_look_however_many_wait(self) -> None:
         world = World(numSamples=50, maxConcurrentTrials=50)
@@ -85,11 +95,37 @@ class TestDeletion:
         world = World()
         await world.start()
         world.server.delete(PLACE)
-        picky = Picky(world.server.history, world.clock)
-        picky.objects, picky.version = world.server.objects, world.server.version
-        world.line.server = world.server = picky
+        becomes(world, Picky)
         await world.look()
         world.clock.advance(600)
         world.see()
         await world.look()
         assert PLACE not in world.server.objects
+
+
+class Guarded(ApiServer):
+    """Lets nobody touch a Pod."""
+
+    def handle(self, request: Request, who: str) -> Object:
+        """See ApiServer."""
+        if request.verb in ("patch", "delete") and "pods" in request.target:
+            raise Forbidden("a policy says no")
+        return super().handle(request, who)
+
+
+class TestStrays:
+    async def test_that_cannot_be_released_are_tried_ever_more_slowly_and_hold_up_nobody(
+        self,
+    ) -> None:
+        world = World()
+        await world.start()
+        becomes(world, Guarded)
+        old = world.server.objects[PLACE]
+        world.server.remove(PLACE)
+        metadata = {**old["metadata"], "uid": ANOTHER}
+        made = world.server.make(EXPERIMENTS, {"metadata": metadata, "spec": old["spec"]})
+        world.objects.observe("DELETED", old)
+        world.objects.observe("ADDED", made)
+        with pytest.raises(Forbidden):  # the worker's back-off is for whoever raises
+            await world.reconciler.reconcile(KEY)
+        assert ANOTHER in world.reconciler.runs, "the experiment of that name was looked at"

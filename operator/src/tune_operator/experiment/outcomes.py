@@ -16,13 +16,14 @@ from tune_operator.kube.outcomes import (
     QuotaExceeded,
     Throttled,
 )
-from tune_operator.lifecycle.actions import CreatePod
+from tune_operator.lifecycle.actions import CreatePod, EmitEvent
 from tune_operator.lifecycle.conditions import Finding
+from tune_operator.runtime.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0
-"""Pause after an action that failed for a reason that may pass."""
+RETRY = Backoff(initial=1.0, maximum=60.0)
+"""Pause after actions that failed for a reason that may pass, by how often in a row they did."""
 
 QUOTA_SECONDS = 15.0
 """Pause before a Pod is created again that a quota or a policy refused."""
@@ -38,6 +39,8 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
     """
     waits: list[float] = []
     before = (run.name_conflict, run.quota)
+    if tried := [outcome for outcome in outcomes if not isinstance(outcome.action, EmitEvent)]:
+        run.failing = run.failing + 1 if any(isinstance(one, Failed) for one in tried) else 0
     if any(isinstance(outcome, Created | AlreadyOurs) for outcome in outcomes):
         run.name_conflict = run.quota = ""
     for outcome in outcomes:
@@ -66,7 +69,8 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
             case Failed(action=action, error=error):
                 logger.warning("%s failed: %s", type(action).__name__, error)
                 # A policy that says no says it again: as slow as a quota.
-                waits.append(QUOTA_SECONDS if isinstance(error, Forbidden) else RETRY_SECONDS)
+                again = RETRY.delay(run.failing)
+                waits.append(max(QUOTA_SECONDS, again) if isinstance(error, Forbidden) else again)
             case _:
                 pass
     if (run.name_conflict, run.quota) != before:

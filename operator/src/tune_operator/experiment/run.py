@@ -56,7 +56,7 @@ class Run:
     is since when reports can come in. ``written`` is when journal or status last was, in monotonic
     seconds. ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when one last
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
-    that were logged. ``namespace_ends``: since when the namespace is known to be deleted;
+    that were logged. ``failing``: looks in a row of which an action failed. ``namespace_ends``: since when the namespace is known to be deleted;
     ``asked_about`` are the deleted Pods that made us ask.
     """
 
@@ -85,6 +85,7 @@ class Run:
     name_conflict: str = ""
     quota: str = ""
     create_after: float = 0.0
+    failing: int = 0
     written: float = float("-inf")
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 

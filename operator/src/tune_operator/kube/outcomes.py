@@ -1,10 +1,10 @@
 """What became of each action: data for the next decision, so that no error gets lost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_operator.kube.errors import KubeError
+from tune_operator.kube.errors import KubeError, TooManyRequests
 from tune_operator.lifecycle.actions import Action, CreatePod
 
 
@@ -73,3 +73,14 @@ class NotTried:
 Outcome = (
     Done | Created | AlreadyOurs | AlreadyForeign | QuotaExceeded | Throttled | Failed | NotTried
 )
+
+
+def first_error(outcomes: Iterable[Outcome]) -> KubeError | None:
+    """Why not everything was done: the error that says when to try again, if any does."""
+    for outcome in outcomes:
+        match outcome:
+            case Throttled(retry_after=seconds):
+                return TooManyRequests("the API server is busy", retry_after=seconds)
+            case Failed(error=error):
+                return error
+    return None
