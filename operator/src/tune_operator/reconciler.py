@@ -39,12 +39,14 @@ from tune_operator.lifecycle.actions import (
     Action,
     AddExperimentFinalizer,
     CreatePod,
+    EmitEvent,
     ReleasePod,
     RemoveExperimentFinalizer,
 )
 from tune_operator.lifecycle.classify import Then, Verdict
 from tune_operator.lifecycle.conditions import Condition, Findings, alarms, conditions, merge
 from tune_operator.lifecycle.decide import Decision, decide
+from tune_operator.lifecycle.events import waiting_events
 from tune_operator.lifecycle.judging import SETTLING
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.pod_view import PodView
@@ -142,6 +144,8 @@ class Reconciler:
         )
         if may_record or deleting or ended:
             await self._decide(run, observation)
+        elif self.clock.monotonic() < run.open_after:
+            await self._after_look(run, None)  # it is another's to show: we would contradict it
         else:
             await self._wait(run, observation)
 
@@ -159,7 +163,7 @@ class Reconciler:
         decision = decide(observation)
         if all(trial.pod_uid for trial in decision.state.open_attempts):
             run.name_conflict = run.quota = ""  # no Pod is wanted that could be refused
-        self._log(run, observation, decision)
+        run.untold += self._tell(run, observation, decision)
         self._ask_for_checkpoints(run, decision)
         after = self._render(run, observation, decision)
         wait = run.progress_wait(self.clock.monotonic())
@@ -382,15 +386,19 @@ class Reconciler:
         if run is not None and run.store is not None:
             await run.store.close()
 
-    def _log(self, run: Run, observation: Observation, decision: Decision) -> None:
-        """Every verdict with its row and its evidence, once for as long as it stays the same."""
+    def _tell(self, run: Run, observation: Observation, decision: Decision) -> list[EmitEvent]:
+        """Every verdict with its row and its evidence, once for as long as it stays the same: in
+        the log, and as an Event where only people can help.
+        """
         if decision.gone:
             logger.info("nothing of the deleted experiment is left")
+        events: list[EmitEvent] = []
         for trial, verdict in decision.verdicts:
             key, row = (trial.name, trial.attempt), (verdict.row, verdict.reason)
             if run.told.get(key) == row:
                 continue
             run.told[key] = row
+            events += waiting_events(trial, verdict)
             logger.info(
                 "trial %s attempt %d: row %d %s %s %s [%s]",
                 trial.name,
@@ -401,6 +409,7 @@ class Reconciler:
                 verdict.message,
                 observation.evidence(trial).describe(),
             )
+        return events
 
 
 def _found(

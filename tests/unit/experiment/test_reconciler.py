@@ -11,6 +11,7 @@ from tune_operator.experiment.outcomes import QUOTA_SECONDS
 from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object, Request
+from tune_operator.store.memory import MemoryStore
 
 ANOTHER = "0b1d9c4e-0000-4000-8000-000000000002"
 
@@ -129,3 +130,51 @@ class TestStrays:
         with pytest.raises(Forbidden):  # the worker's back-off is for whoever raises
             await world.reconciler.reconcile(KEY)
         assert ANOTHER in world.reconciler.runs, "the experiment of that name was looked at"
+
+
+class TestWaiting:
+    async def test_for_a_node_is_told_once_however_long_it_takes(self) -> None:
+        world = World()
+        await world.look(3)
+        pod = next(place for place in world.server.objects if place[0] == PODS.plural)
+        nowhere = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        world.server.change(pod, lambda obj: obj["status"].update(conditions=[nowhere]))
+        world.see()
+        for _ in range(10):
+            world.clock.advance(600)
+            await world.look()
+        assert world.told.reasons.count("TrialNotScheduled") == 1
+
+
+class TestTwoOperators:
+    async def test_whoever_was_displaced_shows_nothing_for_a_while(self) -> None:
+        store = MemoryStore()
+        old = World(store)
+        await old.look(3)
+        new = World(store)
+        new.line.server = new.server = old.server
+        await new.look(3)
+        pod = next(place for place in old.server.objects if place[0] == PODS.plural)
+        old.server.change(pod, stuck)
+        new.see()
+        await new.look(2)
+        assert "Stalled" in kinds(new)
+        await old.look()  # finds out
+        version = old.server.version
+        for _ in range(5):
+            await old.look()
+            await new.look()
+        assert old.server.version == version
+
+
+def stuck(pod: Object) -> None:
+    """Its image cannot be had."""
+    since = "2026-03-01T12:00:00Z"
+    pod["spec"]["nodeName"] = "node-1"
+    pod["status"] = {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": since}],
+        "containerStatuses": [
+            {"name": "trainer", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+        ],
+    }

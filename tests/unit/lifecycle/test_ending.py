@@ -285,7 +285,7 @@ class TestDeletionThatIsLate:
         assert released(decision) == ["pod-1"]
         assert leaves(decision)
         assert decision.state.released
-        assert told(decision) == ["TerminationOverdue", "ExperimentStopped"]
+        assert told(decision) == ["ExperimentStopped"]
 
     def test_an_operator_that_was_down_all_the_time_fences_too(self) -> None:
         decision = step(

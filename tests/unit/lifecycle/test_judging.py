@@ -38,6 +38,7 @@ from tests.unit.lifecycle.decisions import (
     told,
 )
 from tune_operator.lifecycle.decide import decide
+from tune_operator.lifecycle.events import waiting_events
 from tune_operator.lifecycle.observation import Progress, needs_store
 from tune_operator.lifecycle.pod_view import PodView, project
 from tune_operator.lifecycle.trial_state import (
@@ -151,7 +152,8 @@ NO_ROOM = condition("PodScheduled", "Unschedulable", status="False") | {"message
 def test_people_are_told_what_only_they_can_change(
     waits: PodView, reason: str, message: str
 ) -> None:
-    said = step(trial(0), pods=(waits,), exits={KEY: None}, total=1).events
+    verdicts = step(trial(0), pods=(waits,), exits={KEY: None}, total=1).verdicts
+    said = [event for judged in verdicts for event in waiting_events(*judged)]
     assert [(event.reason, event.message) for event in said] == (
         [(reason, message)] if reason else []
     )

@@ -54,10 +54,7 @@ def told(reason: str, message: str) -> str:
 
 
 def waiting_events(trial: TrialState, verdict: Verdict) -> list[EmitEvent]:
-    """What keeps an attempt from going on and only people can change (rows 5 and 19).
-
-    The same words at every look: the recorder tells them once.
-    """
+    """What keeps an attempt from going on and only people can change (rows 5 and 19)."""
     where = f"trial {trial.name} attempt {trial.attempt}"
     if verdict.row == 5:
         return [EmitEvent(WARNING, "TerminationOverdue", f"{where}: {verdict.message}")]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tune_operator.lifecycle.classify import Then, Verdict, classify
 from tune_operator.lifecycle.draft import Draft
-from tune_operator.lifecycle.events import settle_events, waiting_events
+from tune_operator.lifecycle.events import settle_events
 from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.settle import settle
 from tune_operator.lifecycle.trial_state import Checkpoint, Interruption, StopIntent, TrialState
@@ -60,7 +60,6 @@ def judge(draft: Draft) -> None:
         verdict = classify(evidence)
         draft.verdicts.append((trial, verdict))
         draft.look_again(verdict.look_again)
-        draft.events += waiting_events(trial, verdict)
         _apply(draft, trial, evidence, verdict)
 
 
