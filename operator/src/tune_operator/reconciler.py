@@ -162,7 +162,7 @@ class Reconciler:
         """Decide, journal, show, act: in this order, each only after the one before it landed."""
         decision = decide(observation)
         if all(trial.pod_uid for trial in decision.state.open_attempts):
-            run.name_conflict = run.quota = ""  # no Pod is wanted that could be refused
+            run.taken, run.quota = {}, ""  # no Pod is wanted that could be refused
         run.untold += self._tell(run, observation, decision)
         self._ask_for_checkpoints(run, decision)
         after = self._render(run, observation, decision)
@@ -178,7 +178,9 @@ class Reconciler:
             events = await self._show(run, after)
             events += run.untold
             run.untold = []
-        await self._act(run, [*self._creates(observation, decision), *decision.actions, *events])
+        await self._act(
+            run, [*self._creates(run, observation, decision), *decision.actions, *events]
+        )
         await self._after_look(run, decision.look_again)
         if decision.state.ended is not None and not decision.actions:
             await self._rest(run)
@@ -274,10 +276,12 @@ class Reconciler:
         if wait is not None:
             self.queue.add(run.key, after=wait)
 
-    def _creates(self, observation: Observation, decision: Decision) -> list[Action]:
+    def _creates(self, run: Run, observation: Observation, decision: Decision) -> list[Action]:
+        now = self.clock.monotonic()
         return [
             self._create(observation, decision.state.trials[int(name)], attempt)
             for name, attempt in decision.starts
+            if (taken := run.taken.get((name, attempt))) is None or taken.until <= now
         ]
 
     def _create(self, observation: Observation, trial: TrialState, attempt: int) -> CreatePod:
@@ -295,7 +299,8 @@ class Reconciler:
             # Rows compare with "greater than": look just after the moment, not at it.
             self.queue.add(run.key, after=max(0.0, wait) + 0.1)
         now = self.clock.monotonic()
-        for moment in (run.create_after, run.open_after):
+        names = (taken.until for taken in run.taken.values())
+        for moment in (run.create_after, run.open_after, *names):
             if moment > now:
                 self.queue.add(run.key, after=moment - now)
         if run.storage.ok is False and run.durable.ended is None:

@@ -15,26 +15,35 @@ from tune_operator.lifecycle.actions import CreatePod, EmitEvent, ReleasePod
 from tune_operator.lifecycle.conditions import Finding
 
 CREATE = CreatePod("00000", 1, {})
-REFUSALS = {
-    "quota": (QuotaExceeded(CREATE, "exceeded quota: one"), QUOTA_SECONDS),
-    "foreign Pod": (AlreadyForeign(CREATE, {"metadata": {"name": "taken"}}), CONFLICT_SECONDS),
-}
+FOREIGN = AlreadyForeign(CREATE, {"metadata": {"name": "taken"}})
 
 
-@pytest.mark.parametrize(("refusal", "pause"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_the_same_refusal_again_is_looked_at_again(
-    refusal: QuotaExceeded | AlreadyForeign, pause: float
-) -> None:
+def test_what_a_quota_refused_again_is_looked_at_again() -> None:
     run = Run(("ns", "name"), "uid", {})
+    refusal = QuotaExceeded(CREATE, "exceeded quota: one")
 
     assert note(run, [refusal], now=100.0) == 0.0  # at once: the conditions change
-    assert note(run, [refusal], now=200.0) == pause
-    assert run.create_after == 200.0 + pause
+    assert note(run, [refusal], now=200.0) == QUOTA_SECONDS
+    assert run.create_after == 200.0 + QUOTA_SECONDS
 
 
-def test_a_created_pod_clears_what_was_noted() -> None:
-    run = Run(("ns", "name"), "uid", {}, quota="a Pod was refused", name_conflict="taken")
+def test_a_name_that_is_taken_holds_up_its_own_attempt_and_no_other() -> None:
+    run = Run(("ns", "name"), "uid", {})
 
+    assert note(run, [FOREIGN], now=100.0) == 0.0  # at once: the conditions change
+    assert note(run, [FOREIGN], now=200.0) == CONFLICT_SECONDS
+    assert run.taken["00000", 1].until == 200.0 + CONFLICT_SECONDS
+    assert run.create_after < 100.0
+    assert "Pod taken exists and is not ours" in run.name_conflict
+
+
+def test_a_created_pod_clears_what_was_noted_of_it() -> None:
+    run = Run(("ns", "name"), "uid", {}, quota="a Pod was refused")
+    note(run, [FOREIGN], now=0.0)
+
+    other = Created(CreatePod("00001", 1, {}), {"metadata": {}})
+    assert note(run, [other], now=0.0) == 0.0
+    assert (run.quota, bool(run.name_conflict)) == ("", True)
     assert note(run, [Created(CREATE, {"metadata": {}})], now=0.0) == 0.0
     assert (run.quota, run.name_conflict) == ("", "")
 

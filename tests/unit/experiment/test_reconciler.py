@@ -7,10 +7,12 @@ import pytest
 from tests.model.cluster import ApiServer
 from tests.unit.experiment.test_look import fail
 from tests.unit.experiment.world import KEY, PLACE, World
+from tune_operator.experiment.accepted import parse
 from tune_operator.experiment.outcomes import QUOTA_SECONDS
 from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object, Request
+from tune_operator.lifecycle.pod import name_of
 from tune_operator.store.memory import MemoryStore
 
 ANOTHER = "0b1d9c4e-0000-4000-8000-000000000002"
@@ -144,6 +146,21 @@ class TestWaiting:
             world.clock.advance(600)
             await world.look()
         assert world.told.reasons.count("TrialNotScheduled") == 1
+
+
+class TestTakenNames:
+    async def test_a_foreign_pod_holds_up_one_trial_and_not_those_beside_it(self) -> None:
+        world = World(numSamples=2, maxConcurrentTrials=1)
+        experiment = parse(world.server.objects[PLACE])
+        name = name_of(experiment, "00000", 1)
+        world.server.make(PODS, {"metadata": {"namespace": KEY[0], "name": name}, "spec": {}})
+        await world.look(3)
+        assert "NameConflict" in kinds(world)
+        change(world, maxConcurrentTrials=2)
+        await world.look(2)
+        made = [pod["metadata"]["name"] for pod in world.server.of(PODS)]
+        assert name_of(experiment, "00001", 1) in made
+        assert "NameConflict" in kinds(world)
 
 
 class TestTwoOperators:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tune_operator.experiment.run import Run
+from tune_operator.experiment.run import Run, Taken
 from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.kube.outcomes import (
     AlreadyForeign,
@@ -41,16 +41,18 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
     before = (run.name_conflict, run.quota)
     if tried := [outcome for outcome in outcomes if not isinstance(outcome.action, EmitEvent)]:
         run.failing = run.failing + 1 if any(isinstance(one, Failed) for one in tried) else 0
-    if any(isinstance(outcome, Created | AlreadyOurs) for outcome in outcomes):
-        run.name_conflict = run.quota = ""
     for outcome in outcomes:
         match outcome:
-            case AlreadyForeign(pod=pod):
+            case Created(action=action) | AlreadyOurs(action=action):
+                run.taken.pop((action.trial, action.attempt), None)
+                run.quota = ""
+            case AlreadyForeign(action=action, pod=pod):
+                # It holds up this attempt and no other.
                 name = pod["metadata"]["name"]
-                run.name_conflict = (
-                    f"Pod {name} exists and is not ours: delete or rename it; it is never touched"
+                run.taken[action.trial, action.attempt] = Taken(
+                    f"Pod {name} exists and is not ours: delete or rename it; it is never touched",
+                    now + CONFLICT_SECONDS,
                 )
-                run.create_after = now + CONFLICT_SECONDS
                 waits.append(CONFLICT_SECONDS)  # nothing tells us when a foreign Pod goes
             case QuotaExceeded(message=message):
                 run.quota = f"a Pod was refused: {message}"

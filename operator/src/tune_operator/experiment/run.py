@@ -48,6 +48,14 @@ class Asked:
         return newest is not None and (newest != self.had or newest.iteration >= self.iteration)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """The name of an attempt's Pod is somebody else's; until when (monotonic) it is not tried."""
+
+    message: str
+    until: float
+
+
 @dataclass
 class Run:
     """One experiment. It is held, and its state known for certain, while ``journal`` is open.
@@ -83,12 +91,17 @@ class Run:
     asked_about: frozenset[str] = frozenset()
     namespace_ends: datetime | None = None
     told: dict[AttemptKey, tuple[int, str]] = field(default_factory=dict)
-    name_conflict: str = ""
+    taken: dict[AttemptKey, Taken] = field(default_factory=dict)
     quota: str = ""
     create_after: float = 0.0
     failing: int = 0
     written: float = float("-inf")
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def name_conflict(self) -> str:
+        """What people are told of names that are taken: of the first, in order of trials."""
+        return self.taken[min(self.taken)].message if self.taken else ""
 
     @property
     def durable(self) -> RunState:
@@ -117,6 +130,7 @@ class Run:
         self.undurable = sum(r.weight for news in self.progress.values() for r in news.results)
         self.asked_to_save = {k: asked for k, asked in self.asked_to_save.items() if k in current}
         self.heard = {key: at for key, at in self.heard.items() if key in current}
+        self.taken = {key: taken for key, taken in self.taken.items() if key in current}
         self.told = {key: row for key, row in self.told.items() if key in current}
         self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()
