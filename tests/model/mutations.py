@@ -87,7 +87,7 @@ def create_before_the_intent(patch: Patch) -> None:
     record = Reconciler._record
 
     async def act_first(self: Reconciler, run: Run, look: Observation, decision: Decision) -> bool:
-        await self._act(run, self._creates(look, decision))
+        await self._act(run, self._creates(run, look, decision))
         return await record(self, run, look, decision)
 
     patch.setattr(Reconciler, "_record", act_first)
@@ -108,7 +108,7 @@ def pods_before_the_status(patch: Patch) -> None:
         self: Reconciler, run: Run, look: Observation, decision: Decision
     ) -> bool:
         done = await record(self, run, look, decision)
-        await self._act(run, self._creates(look, decision))
+        await self._act(run, self._creates(run, look, decision))
         return done
 
     record = Reconciler._record

@@ -162,7 +162,7 @@ class Reconciler:
         """Decide, journal, show, act: in this order, each only after the one before it landed."""
         decision = decide(observation)
         if all(trial.pod_uid for trial in decision.state.open_attempts):
-            run.taken, run.quota = {}, ""  # no Pod is wanted that could be refused
+            run.taken, run.quota, run.tried = {}, "", True  # no Pod is wanted that could be refused
         run.untold += self._tell(run, observation, decision)
         self._ask_for_checkpoints(run, decision)
         after = self._render(run, observation, decision)
@@ -241,7 +241,7 @@ class Reconciler:
 
     async def _wait(self, run: Run, observation: Observation) -> None:
         """The store does not answer: nothing is decided, and what runs runs on."""
-        found = _found(run, observation, observation.state, ())
+        found = _found(run, observation, observation.state, None)
         events = await self._show(
             run, status.outline(observation, found, run.obj.get("status") or {})
         )
@@ -319,7 +319,7 @@ class Reconciler:
             self.queue.add(run.key, after=REFUSED_SECONDS)
         generation = run.obj["metadata"].get("generation", 0)
         before = run.obj.get("status") or {}
-        found = conditions(run.durable, 0, Findings(run.acceptance), (), deleting=False)
+        found = conditions(run.durable, 0, _findings(run), None, deleting=False)
         merged = merge(before.get("conditions") or [], found, generation, self.clock.now())
         after = {
             **before,
@@ -417,18 +417,22 @@ class Reconciler:
         return events
 
 
+def _findings(run: Run) -> Findings:
+    return Findings(run.acceptance, run.storage, run.name_conflict, run.quota, tried=run.tried)
+
+
 def _found(
     run: Run,
     observation: Observation,
     state: RunState,
-    verdicts: Sequence[tuple[TrialState, Verdict]],
+    verdicts: Sequence[tuple[TrialState, Verdict]] | None,
 ) -> list[Condition]:
     """The conditions of an accepted experiment in this state."""
     experiment = observation.experiment
     return conditions(
         state,
         observation.total,
-        Findings(run.acceptance, run.storage, run.name_conflict, run.quota),
+        _findings(run),
         verdicts,
         deleting=experiment.deleted is not None,
         suspend=experiment.spec.suspend,

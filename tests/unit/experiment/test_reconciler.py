@@ -162,6 +162,20 @@ class TestTakenNames:
         assert name_of(experiment, "00001", 1) in made
         assert "NameConflict" in kinds(world)
 
+    async def test_a_new_leader_shows_and_tells_nothing_until_it_has_tried_itself(self) -> None:
+        world = World()
+        name = name_of(parse(world.server.objects[PLACE]), "00000", 1)
+        world.server.make(PODS, {"metadata": {"namespace": KEY[0], "name": name}, "spec": {}})
+        await world.look(3)
+        before = next(c for c in world.status["conditions"] if c["type"] == "NameConflict")
+        heir = World(world.store)
+        heir.line.server = heir.server = world.server
+        world.clock.advance(100)
+        for _ in range(4):
+            await heir.look()
+            assert before in heir.status["conditions"]
+        assert "ForeignPod" not in heir.told.reasons
+
 
 class TestTwoOperators:
     async def test_whoever_was_displaced_shows_nothing_for_a_while(self) -> None:

@@ -13,6 +13,7 @@ from tune_operator.lifecycle.conditions import (
     Finding,
     Findings,
     alarms,
+    as_it_was,
     conditions,
     merge,
     no,
@@ -40,7 +41,7 @@ def found(
     text = "2 errored" if stopped else ""
     state = RunState(trials, ended=NOW if ended else None, stopped=stopped, stopped_message=text)
     made = conditions(state, total, findings, verdicts, deleting=deleting, suspend=suspend)
-    return {condition.type: condition for condition in made}
+    return {condition.type: condition for condition in made if condition.status is not None}
 
 
 def short(made: dict[str, Condition]) -> dict[str, str]:
@@ -307,8 +308,26 @@ def test_nothing_changes_when_nothing_changed() -> None:
 
 def test_what_nobody_checked_now_stays_as_it_was_and_problems_go() -> None:
     first = written(yes("Accepted", "Valid"), yes("QuotaExceeded", "QuotaExceeded", "cpu"))
-    again = written(no("Stalled", "Moving"), previous=first)
+    again = written(as_it_was("Accepted"), no("Stalled", "Moving"), previous=first)
     assert [entry["type"] for entry in again] == ["Accepted", "Stalled"]
+    assert again[0] == first[0]
+
+
+def kept(**given: Any) -> set[str]:
+    """Conditions that stay as they are shown."""
+    made = conditions(RunState((trial(0),)), 2, deleting=False, **given)
+    return {condition.type for condition in made if condition.status is None}
+
+
+def test_what_this_process_has_not_looked_at_yet_is_no_news() -> None:
+    fresh = Findings(tried=False)
+    every = {"Accepted", "StorageAvailable", "Ready", "Stalled", "NameConflict", "QuotaExceeded"}
+    assert kept(findings=fresh, verdicts=None) == every
+    assert kept(findings=Findings(VALID, CLAIMED), verdicts=()) == set()
+
+
+def test_what_was_never_shown_is_not_made_up() -> None:
+    assert written(as_it_was("NameConflict")) == []
 
 
 def test_messages_are_cut() -> None:

@@ -41,6 +41,7 @@ def note(run: Run, outcomes: Sequence[Outcome], now: float) -> float | None:
     before = (run.name_conflict, run.quota)
     if tried := [outcome for outcome in outcomes if not isinstance(outcome.action, EmitEvent)]:
         run.failing = run.failing + 1 if any(isinstance(one, Failed) for one in tried) else 0
+        run.tried = run.tried or any(isinstance(one.action, CreatePod) for one in tried)
     for outcome in outcomes:
         match outcome:
             case Created(action=action) | AlreadyOurs(action=action):

@@ -64,9 +64,9 @@ class Run:
     is since when reports can come in. ``written`` is when journal or status last was, in monotonic
     seconds. ``asked_to_save`` are attempts whose node is about to go; ``heard`` is when one last
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
-    that were told. ``failing``: looks in a row of which an action failed. ``namespace_ends``: since
-    when the namespace is known to be deleted; ``asked_about`` are the deleted Pods that made us
-    ask.
+    that were told. ``failing``: looks in a row of which an action failed. ``tried``: whether this
+    process knows how a create ended. ``namespace_ends``: since when the namespace is known to be
+    deleted; ``asked_about`` are the deleted Pods that made us ask.
     """
 
     key: Key
@@ -95,6 +95,7 @@ class Run:
     quota: str = ""
     create_after: float = 0.0
     failing: int = 0
+    tried: bool = False
     written: float = float("-inf")
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -31,9 +31,6 @@ ALARMS = {
 
 _WAITS_FOR = "; running trials end after their current iteration"
 
-CHECKED = ("Accepted", "StorageAvailable", "Ready")
-"""Conditions that stay as they were while nobody checks them: after the end, after a restart."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -46,21 +43,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """Checks that gate the start of work, and problems met when creating Pods."""
+    """Checks that gate the start of work, and problems met when creating Pods.
+
+    ``tried``: this process knows how its creates ended; until then their problems stay as shown.
+    """
 
     accepted: Finding = field(default_factory=Finding)
     storage: Finding = field(default_factory=Finding)
     name_conflict: str = ""
     quota: str = ""
+    tried: bool = True
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition, before it has met its predecessor."""
+    """One condition, before it has met its predecessor; ``status`` None: it stays as it was."""
 
     type: str
-    status: bool
-    reason: str
+    status: bool | None
+    reason: str = ""
     message: str = ""
 
 
@@ -74,16 +75,24 @@ def no(kind: str, reason: str, message: str = "") -> Condition:
     return Condition(kind, status=False, reason=reason, message=message)
 
 
+def as_it_was(kind: str) -> Condition:
+    """Nobody looked: after a restart, during an outage, after the end. What is shown stays."""
+    return Condition(kind, status=None)
+
+
 def conditions(
     state: RunState,
     total: int,
     findings: Findings,
-    verdicts: Iterable[tuple[TrialState, Verdict]],
+    verdicts: Iterable[tuple[TrialState, Verdict]] | None,
     *,
     deleting: bool,
     suspend: bool = False,
 ) -> list[Condition]:
-    """All conditions that have something to say, in a stable order."""
+    """All conditions that have something to say, in a stable order.
+
+    ``verdicts`` None: nobody judged the attempts now.
+    """
     ended = state.ended is not None
     total = state.size(total)
     found = [
@@ -94,8 +103,8 @@ def conditions(
         _suspended(state, suspend=suspend, deleting=deleting),
         _stalled(state, verdicts),
         _stopping(state, deleting=deleting),
-        _problem("NameConflict", "ForeignPod", findings.name_conflict),
-        _problem("QuotaExceeded", "QuotaExceeded", findings.quota),
+        _problem("NameConflict", "ForeignPod", findings.name_conflict, tried=findings.tried),
+        _problem("QuotaExceeded", "QuotaExceeded", findings.quota, tried=findings.tried),
     ]
     found += _terminal(state, total)
     return [condition for condition in found if condition is not None]
@@ -106,9 +115,11 @@ def merge(
 ) -> list[dict[str, Any]]:
     """As written to status: the transition time moves only with the status."""
     before = {entry["type"]: entry for entry in previous}
-    said = {condition.type for condition in current}
-    merged = [dict(before[kind]) for kind in CHECKED if kind in before and kind not in said]
+    merged: list[dict[str, Any]] = []
     for condition in current:
+        if condition.status is None:
+            merged += [dict(before[condition.type])] if condition.type in before else []
+            continue
         status = "True" if condition.status else "False"
         old = before.get(condition.type)
         same = old is not None and old["status"] == status
@@ -138,13 +149,13 @@ def alarms(previous: list[Mapping[str, Any]], current: list[dict[str, Any]]) -> 
     ]
 
 
-def _finding(kind: str, finding: Finding) -> Condition | None:
+def _finding(kind: str, finding: Finding) -> Condition:
     if finding.ok is None:
-        return None
+        return as_it_was(kind)
     return Condition(kind, finding.ok, finding.reason, finding.message)
 
 
-def _ready(findings: Findings, *, ended: bool) -> Condition | None:
+def _ready(findings: Findings, *, ended: bool) -> Condition:
     if ended:
         return yes("Ready", "Ended", "nothing is left to run; changes have no effect any more")
     for finding in (findings.accepted, findings.storage):
@@ -152,7 +163,7 @@ def _ready(findings: Findings, *, ended: bool) -> Condition | None:
             return no("Ready", finding.reason, finding.message)
     if findings.accepted.ok and findings.storage.ok:
         return yes("Ready", "AbleToRun", "specification and storage are fine")
-    return None
+    return as_it_was("Ready")
 
 
 def _progressing(
@@ -173,10 +184,14 @@ def _progressing(
     return yes("Progressing", "TrialsRunning", text)
 
 
-def _stalled(state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]]) -> Condition | None:
+def _stalled(
+    state: RunState, verdicts: Iterable[tuple[TrialState, Verdict]] | None
+) -> Condition | None:
     """A trainer that cannot start, or trials that end again and again without any progress."""
     if state.ended is not None or state.stopped:
         return None
+    if verdicts is None:
+        return as_it_was("Stalled")
     for trial, verdict in verdicts:
         if verdict.row == 20 and verdict.reason not in (START_TIMEOUT, *NORMAL_WAITING):
             text = f"trial {trial.name}: {verdict.message or verdict.reason}"
@@ -218,8 +233,10 @@ def stopped_by(previous: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     return "", ""
 
 
-def _problem(kind: str, reason: str, message: str) -> Condition | None:
-    return yes(kind, reason, message) if message else None
+def _problem(kind: str, reason: str, message: str, *, tried: bool) -> Condition | None:
+    if message:
+        return yes(kind, reason, message)
+    return None if tried else as_it_was(kind)
 
 
 def _terminal(state: RunState, total: int) -> list[Condition]:
