@@ -122,7 +122,7 @@ class Reconciler:
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
             return
-        pods = self.looker.pods.of(run.key[0], run.uid)
+        pods = self.looker.attempts(run.key[0], run.uid)
         experiment = await seen_in(self.kube, run, accepted.experiment, pods)
         accepted = replace(accepted, experiment=experiment)
         deleting = experiment.deleted is not None
@@ -334,7 +334,7 @@ class Reconciler:
 
     async def _abandon(self, run: Run) -> None:
         """A deleted object that is not to be settled: its Pods end with their grace, it goes."""
-        pods = self.looker.pods.of(run.key[0], run.uid)
+        pods = self.looker.attempts(run.key[0], run.uid)
         actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
         actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
         await self._act(run, actions)
@@ -352,7 +352,7 @@ class Reconciler:
                 # A label that was edited or made up ends nobody's run: its own key looks after it.
                 self._unsee(key, uid)
                 continue
-            pods = [p for p in self.looker.pods.of(key[0], uid) if p.experiment == key[1]]
+            pods = [p for p in self.looker.attempts(key[0], uid) if p.experiment == key[1]]
             if pods and await self._exists(key, uid):
                 continue
             actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]

@@ -7,6 +7,8 @@ import pytest
 from tests.model.cluster import ApiServer
 from tests.unit.experiment.test_look import fail
 from tests.unit.experiment.world import KEY, PLACE, World
+from tests.unit.lifecycle.builders import UID
+from tune_operator.api.constants import LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
 from tune_operator.experiment.accepted import parse
 from tune_operator.experiment.outcomes import QUOTA_SECONDS
 from tune_operator.kube.errors import Forbidden, Invalid
@@ -146,6 +148,31 @@ class TestWaiting:
             world.clock.advance(600)
             await world.look()
         assert world.told.reasons.count("TrialNotScheduled") == 1
+
+
+class TestOthers:
+    """Labels are anybody's: a Pod that only carries them is not ours to delete."""
+
+    async def test_a_pod_with_our_label_and_nothing_else_of_ours_is_left_alone(self) -> None:
+        world = World()
+        await world.start()
+        metadata = {
+            "namespace": KEY[0],
+            "name": "tensorboard",
+            "labels": {LABEL_EXPERIMENT_UID: UID, LABEL_EXPERIMENT: KEY[1]},
+        }
+        world.server.make(PODS, {"metadata": metadata, "spec": {}})
+        world.see()
+        await world.look(2)
+        world.server.delete(PLACE)
+        world.clock.advance(600)
+        world.see()
+        await world.look()
+        assert PLACE not in world.server.objects, "it holds up no deletion either"
+        world.objects.observe("DELETED", {"metadata": {**metadata, "uid": UID, "name": KEY[1]}})
+        await world.reconciler.reconcile(KEY)
+        pod = world.server.objects[PODS.plural, KEY[0], "tensorboard"]
+        assert "deletionTimestamp" not in pod["metadata"]
 
 
 class TestTakenNames:

@@ -28,9 +28,9 @@ from tune_operator.lifecycle.observation import (
     needs_pod,
     needs_store,
 )
-from tune_operator.lifecycle.pod import name_of
+from tune_operator.lifecycle.pod import is_attempt, name_of
 from tune_operator.lifecycle.pod_view import PodView, project
-from tune_operator.lifecycle.trial_state import TrialState
+from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.store import errors as store_errors
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol import fields
@@ -72,6 +72,12 @@ class Looker:
     ready_since: datetime
     unheard: Callable[[], datetime | None] = always_heard
 
+    def attempts(self, namespace: str, uid: str, state: RunState | None = None) -> list[PodView]:
+        """The Pods of an experiment in the cache, without those that only carry its label."""
+        bound = {trial.pod_uid for trial in state.open_attempts} if state else set()
+        found = self.pods.of(namespace, uid)
+        return [pod for pod in found if is_attempt(pod) or pod.uid in bound]
+
     async def look(
         self, run: Run, accepted: Accepted, now: datetime, *, may_record: bool, may_start: bool
     ) -> Observation:
@@ -88,7 +94,7 @@ class Looker:
             now=now,
             experiment=experiment,
             state=state,
-            pods=(*self.pods.of(run.key[0], run.uid), *unlabelled),
+            pods=(*self.attempts(run.key[0], run.uid, state), *unlabelled),
             total=accepted.total,
             may_start=may_start,
             may_record=may_record,
@@ -137,7 +143,7 @@ class Looker:
 
         await _each(doubtful, read)
         experiment = observation.experiment
-        known = self.pods.of(experiment.namespace, experiment.uid)
+        known = self.attempts(experiment.namespace, experiment.uid, observation.state)
         pods = {pod.uid: pod for pod in (*observation.pods, *known) if pod.uid not in gone}
         return replace(observation, pods=tuple(pods.values()))
 

@@ -17,6 +17,7 @@ from tune_operator.api import constants
 from tune_operator.api.trainer import Trainer
 from tune_operator.lifecycle import placement
 from tune_operator.lifecycle.observation import Experiment, labels, pod_name
+from tune_operator.lifecycle.pod_view import PodView
 from tune_trainer.protocol import environment as env
 
 TOKEN_MOUNT = "/var/run/secrets/tuneoperator.io"  # noqa: S105 - a path
@@ -93,8 +94,20 @@ def _queue(experiment: Experiment) -> dict[str, str]:
 
 def name_of(experiment: Experiment, trial: str, attempt: int) -> str:
     """Name of the Pod of (trial, attempt)."""
-    digest = hashlib.sha256(experiment.uid.encode()).hexdigest()[:5]
-    return pod_name(experiment.name, digest, trial, attempt)
+    return pod_name(experiment.name, _digest(experiment.uid), trial, attempt)
+
+
+def is_attempt(pod: PodView) -> bool:
+    """Whether an operator made this Pod: it has our finalizer, or the name that its labels say.
+
+    Labels alone are anybody's, and a Pod that only carries them is not ours to delete.
+    """
+    named = pod_name(pod.experiment, _digest(pod.experiment_uid), pod.trial, pod.attempt)
+    return pod.tracked or pod.name == named
+
+
+def _digest(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:5]
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, str]:
