@@ -158,8 +158,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.cleanup.podTTLSeconds", "less than or equal to 2592000",
     ),
     "too many Pods kept": (
-        good(cleanup={"keepErroredPods": 1001}),
-        "spec.cleanup.keepErroredPods", "less than or equal to 1000",
+        good(cleanup={"keepErroredPods": 201}),
+        "spec.cleanup.keepErroredPods", "less than or equal to 200",
     ),
     "reserved variable": (
         good(trainer__env=[{"name": "TUNE_CA", "value": "x"}]),

@@ -299,8 +299,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         "spec.cleanup.podTtlSeconds: unknown field; did you mean podTTLSeconds?",
     ),
     "too many Pods kept": (
-        good(cleanup={"keepErroredPods": 1001}),
-        "spec.cleanup.keepErroredPods: must be at most 1000, not 1001",
+        good(cleanup={"keepErroredPods": 201}),
+        "spec.cleanup.keepErroredPods: must be at most 200, not 201",
     ),
 }
 

@@ -16,6 +16,7 @@ from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object, Request
 from tune_operator.lifecycle.pod import name_of
 from tune_operator.store.memory import MemoryStore
+from tune_trainer.protocol.keys import CheckpointRef
 
 ANOTHER = "0b1d9c4e-0000-4000-8000-000000000002"
 
@@ -202,6 +203,21 @@ class TestTakenNames:
             await heir.look()
             assert before in heir.status["conditions"]
         assert "ForeignPod" not in heir.told.reasons
+
+
+class TestAttempts:
+    async def test_are_above_those_that_only_the_store_knows_of(self) -> None:
+        """As after the loss of the journal's newest segments."""
+        world = World(failure={"maxFailures": 3, "backoff": {"initialSeconds": 0}})
+        await world.start()
+        lost = world.run.keys.trial("00000").manifest(CheckpointRef(6, 3))
+        await world.store.put(lost, b"{}")
+        pod = next(place for place in world.server.objects if place[0] == PODS.plural)
+        world.server.change(pod, fail)
+        world.see()
+        await world.look(3)
+        (trial,) = world.run.durable.trials
+        assert (trial.attempt, trial.plan, trial.failures) == (7, (), 1)
 
 
 class TestTwoOperators:

@@ -18,6 +18,9 @@ Metric = Annotated[str, Field(min_length=1, max_length=253, pattern=METRIC_PATTE
 
 _DAY: Final = 86400
 
+MAX_KEPT_PODS: Final = 200
+"""Fewer than the rows of a status: after the end it alone says whose Pods stay."""
+
 
 class Objective(Model):
     """What makes a trial better than another."""
@@ -75,7 +78,7 @@ class Cleanup(Model):
         description="Seconds a Pod stays after its attempt has ended; 0 removes it at once. "
         "Default 0.",
     )
-    keep_errored_pods: Annotated[int, Field(ge=0, le=1000)] = Field(
+    keep_errored_pods: Annotated[int, Field(ge=0, le=MAX_KEPT_PODS)] = Field(
         default=10,
         description="Pods of Errored trials that stay for their logs, the newest ones. Default 10.",
     )

@@ -202,12 +202,14 @@ class Looker:
         keys = run.keys.trial(trial.name)
         try:
             record = await read_exit_record(run.store, keys.exit_record(trial.attempt))
-            listed = await run.store.list(keys.manifests(trial.attempt))
+            # All of the trial: of a journal that lost its end these may tell of later attempts.
+            listed = await run.store.list(keys.manifests())
             refs = tuple(ref for key in listed if (ref := parse_manifest_key(key)) is not None)
+            own = [ref for ref in refs if ref.attempt == trial.attempt]
             results = record_results(record, trial.iteration)
-            if record is None and refs:
+            if record is None and own:
                 # It died without a word: what its reports did not bring rides in its last commit.
-                results = await read_results(run.store, keys.manifest(max(refs)))
+                results = await read_results(run.store, keys.manifest(max(own)))
         except store_errors.StoreError as error:
             run.storage = problem(error).finding
             return Ending()
