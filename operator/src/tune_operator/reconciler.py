@@ -44,7 +44,14 @@ from tune_operator.lifecycle.actions import (
     RemoveExperimentFinalizer,
 )
 from tune_operator.lifecycle.classify import Then, Verdict
-from tune_operator.lifecycle.conditions import Condition, Findings, alarms, conditions, merge
+from tune_operator.lifecycle.conditions import (
+    Condition,
+    Findings,
+    advice,
+    alarms,
+    conditions,
+    merge,
+)
 from tune_operator.lifecycle.decide import Decision, decide
 from tune_operator.lifecycle.events import waiting_events
 from tune_operator.lifecycle.judging import SETTLING
@@ -231,7 +238,9 @@ class Reconciler:
                 if not run.obj["metadata"].get("deletionTimestamp"):
                     raise
                 logger.warning("the status of a deleted experiment was not taken: %s", error)
-        return [*alarms(before.get("conditions") or [], after.get("conditions") or [])]
+        shown = before.get("conditions") or [], after.get("conditions") or []
+        spec = run.accepted and run.accepted.experiment.spec
+        return [*alarms(*shown), *(advice(*shown, spec) if spec else ())]
 
     async def _rest(self, run: Run) -> None:
         """A run that ended is shown by its status: its store and its trials are let go."""
@@ -432,7 +441,7 @@ def _found(
     return conditions(
         state,
         observation.total,
-        _findings(run),
+        replace(_findings(run), held=observation.held),
         verdicts,
         deleting=experiment.deleted is not None,
         suspend=experiment.spec.suspend,

@@ -202,7 +202,8 @@ class TestTakenNames:
         for _ in range(4):
             await heir.look()
             assert before in heir.status["conditions"]
-        assert "ForeignPod" not in heir.told.reasons
+        assert "NameConflict" in world.told.reasons
+        assert "NameConflict" not in heir.told.reasons
 
 
 class TestAttempts:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lifecycle.builders import NOW, at, idle, trial
+from tests.unit.lifecycle.builders import NOW, at, idle, spec, trial
 from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.classify import Then, Verdict
 from tune_operator.lifecycle.conditions import (
@@ -12,6 +12,7 @@ from tune_operator.lifecycle.conditions import (
     Condition,
     Finding,
     Findings,
+    advice,
     alarms,
     as_it_was,
     conditions,
@@ -96,7 +97,7 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
             id="no store",
         ),
         pytest.param(
-            {"findings": Findings(VALID, CLAIMED, name_conflict="Pod x", quota="cpu")},
+            {"findings": Findings(VALID, CLAIMED, name_conflict="Pod x", quota="cpu", held="y")},
             {
                 "Accepted": "+Valid",
                 "StorageAvailable": "+Claimed",
@@ -106,6 +107,7 @@ def short(made: dict[str, Condition]) -> dict[str, str]:
                 "Stalled": "-Moving",
                 "NameConflict": "+ForeignPod",
                 "QuotaExceeded": "+QuotaExceeded",
+                "PodHeld": "+ForeignFinalizer",
             },
             id="problems with Pods",
         ),
@@ -350,13 +352,39 @@ def test_messages_are_cut() -> None:
         ),
         pytest.param([no("Stalled", "Moving")], [yes("Stalled", "X")], ["X"], id="turned bad"),
         pytest.param([yes("Stalled", "X")], [no("Stalled", "Moving")], [], id="turned good"),
-        pytest.param([], [yes("NameConflict", "ForeignPod")], ["ForeignPod"], id="conflict"),
+        pytest.param([], [yes("PodHeld", "ForeignFinalizer")], ["ForeignFinalizer"], id="held"),
         pytest.param([], [yes("Complete", "AllTrialsTerminated")], [], id="no news of success"),
     ],
 )
 def test_alarms(before: list[Condition], after: list[Condition], reasons: list[str]) -> None:
     made = alarms(written(*before), written(*after))
     assert made == [EmitEvent("Warning", reason, "") for reason in reasons]
+
+
+def test_an_event_whose_name_is_fixed_says_the_reason_in_its_words() -> None:
+    taken = alarms([], written(yes("NameConflict", "ForeignPod", "Pod x exists")))
+    away = alarms([], written(no("StorageAvailable", "Unreachable", "refused")))
+    assert taken == [EmitEvent("Warning", "NameConflict", "ForeignPod: Pod x exists")]
+    assert away == [EmitEvent("Warning", "StorageUnavailable", "Unreachable: refused")]
+
+
+@pytest.mark.parametrize(
+    ("failures", "checkpoint", "before", "reasons"),
+    [
+        (0, {"frequency": 5}, (), ["NoRetries"]),
+        (0, {"atEnd": True}, (no("Accepted", "InvalidPod"),), ["NoRetries"]),
+        (0, {"frequency": 5}, (yes("Accepted", "Valid"),), []),
+        (0, {}, (), []),
+        (1, {"frequency": 5}, (), []),
+    ],
+    ids=["no retries", "at the end only", "told before", "nothing saved", "retries"],
+)
+def test_checkpoints_without_retries_are_warned_of_once(
+    failures: int, checkpoint: dict[str, Any], before: tuple[Condition, ...], reasons: list[str]
+) -> None:
+    given = spec(failure={"maxFailures": failures}, checkpoint=checkpoint)
+    made = advice(written(*before), written(yes("Accepted", "Valid")), given)
+    assert [event.reason for event in made] == reasons
 
 
 def test_a_run_that_was_stopped_counts_the_trials_that_never_started() -> None:

@@ -217,3 +217,9 @@ def test_a_view_that_tells_nothing_new_is_equal() -> None:
     other["metadata"]["annotations"] = {"noise": "1"}
     other["status"]["hostIP"] = "10.0.0.1"
     assert project(raw) == project(other)
+
+
+def test_finalizers_of_others_are_named() -> None:
+    raw = raw_pod()
+    raw["metadata"]["finalizers"].append("example.com/x")
+    assert project(raw).held_by == ("example.com/x",)

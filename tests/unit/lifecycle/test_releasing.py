@@ -11,6 +11,7 @@ from tests.unit.lifecycle.builders import (
     at,
     experiment,
     idle,
+    observation,
     pod,
     step,
 )
@@ -62,6 +63,29 @@ class TestReleasing:
     def test_a_pod_of_no_trial_goes(self, label: str) -> None:
         decision = step(pods=(pod(RUNNING, trial=label, uid="p"),), may_start=False)
         assert released(decision) == ["p"]
+
+
+class TestHeld:
+    """By a finalizer of somebody else after its end: people are told which, nobody waits for it."""
+
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            pytest.param({}, True, id="over and let go"),
+            pytest.param({"deleted": at(-10)}, False, id="for a moment only"),
+            pytest.param({"tracked": True}, False, id="not let go by us yet"),
+            pytest.param({"trainer": RUNNING}, False, id="it still runs"),
+            pytest.param({"finalizers": ()}, False, id="by nobody"),
+        ],
+    )
+    def test_is_told_when_it_lasts(self, fields: dict[str, Any], said: bool) -> None:
+        given = {"deleted": at(-31), "tracked": False, "finalizers": ("example.com/x",), **fields}
+        finalizers = given.pop("finalizers")
+        make = pod if "trainer" in given else saved
+        view = replace(make(**given), held_by=finalizers)
+        told = observation(pods=(view,)).held
+        assert ("digits-abcde-00000-1" in told and "example.com/x" in told) is said
+        assert bool(told) is said
 
 
 def finished(index: int, seconds: float = 0, *, attempt: int = 1, **fields: Any) -> PodView:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tune_operator.api.models import TuneExperimentSpec
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.classify import NORMAL_WAITING, START_TIMEOUT, Verdict
@@ -25,8 +26,12 @@ ALARMS = {
     "Stalled": "True",
     "NameConflict": "True",
     "QuotaExceeded": "True",
+    "PodHeld": "True",
 }
 """Condition type → the status that is bad news and worth an Event."""
+
+EVENTS = {"StorageAvailable": "StorageUnavailable", "NameConflict": "NameConflict"}
+"""Condition type → the Event's reason, where it is not the condition's."""
 
 
 _WAITS_FOR = "; running trials end after their current iteration"
@@ -43,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """Checks that gate the start of work, and problems met when creating Pods.
+    """Checks that gate the start of work, and problems met when creating Pods and letting them go.
 
     ``tried``: this process knows how its creates ended; until then their problems stay as shown.
     """
@@ -52,6 +57,7 @@ class Findings:
     storage: Finding = field(default_factory=Finding)
     name_conflict: str = ""
     quota: str = ""
+    held: str = ""
     tried: bool = True
 
 
@@ -105,6 +111,7 @@ def conditions(
         _stopping(state, deleting=deleting),
         _problem("NameConflict", "ForeignPod", findings.name_conflict, tried=findings.tried),
         _problem("QuotaExceeded", "QuotaExceeded", findings.quota, tried=findings.tried),
+        _problem("PodHeld", "ForeignFinalizer", findings.held, tried=True),
     ]
     found += _terminal(state, total)
     return [condition for condition in found if condition is not None]
@@ -142,11 +149,35 @@ def alarms(previous: list[Mapping[str, Any]], current: list[dict[str, Any]]) -> 
     """A Warning for every condition that turned bad or is bad for another reason now."""
     before = {entry["type"]: (entry["status"], entry["reason"]) for entry in previous}
     return [
-        EmitEvent("Warning", entry["reason"], entry["message"])
+        EmitEvent("Warning", *_told(entry))
         for entry in current
         if ALARMS.get(entry["type"]) == entry["status"]
         and before.get(entry["type"]) != (entry["status"], entry["reason"])
     ]
+
+
+def advice(
+    previous: list[Mapping[str, Any]], current: list[dict[str, Any]], spec: TuneExperimentSpec
+) -> list[EmitEvent]:
+    """A Warning for what was just accepted and may not be meant."""
+    turned = "True" in {e["status"] for e in current if e["type"] == "Accepted"}
+    before = "True" in {e["status"] for e in previous if e["type"] == "Accepted"}
+    saves = spec.checkpoint.frequency > 0 or spec.checkpoint.at_end
+    if before or not turned or not saves or spec.failure.max_failures != 0:
+        return []
+    text = (
+        "spec.failure.maxFailures is 0: a trial whose Pod fails or is taken away ends Errored, "
+        "although there is a checkpoint to go on from; raise it to resume"
+    )
+    return [EmitEvent("Warning", "NoRetries", text)]
+
+
+def _told(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Reason and message of the Event; what the condition gives as its reason does not get lost."""
+    reason = EVENTS.get(entry["type"])
+    if reason is None:
+        return entry["reason"], entry["message"]
+    return reason, told(entry["reason"], entry["message"])
 
 
 def _finding(kind: str, finding: Finding) -> Condition:

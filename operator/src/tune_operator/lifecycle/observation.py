@@ -20,6 +20,9 @@ from tune_trainer.protocol.result import Result
 AttemptKey = tuple[str, int]
 """(trial name, attempt)."""
 
+HELD = timedelta(seconds=30)
+"""A Pod that is still there so long after its end is worth a word."""
+
 TEMPLATE_GRACE = 30
 """Seconds Kubernetes gives a Pod that names no grace period of its own."""
 
@@ -129,6 +132,16 @@ class Observation:
         """Past the bound of a deletion."""
         deleted = self.experiment.deleted
         return deleted is not None and self.now >= deleted + self.experiment.stop_bound
+
+    @property
+    def held(self) -> str:
+        """Of a Pod that is over and let go by us, and stays because of somebody else."""
+        for pod in self.pods:
+            late = pod.deleted is not None and self.now > pod.deleted + HELD
+            if late and pod.terminal and pod.held_by and not pod.tracked:
+                names = ", ".join(pod.held_by)
+                return f"Pod {pod.name} has ended, but finalizer {names} of somebody else holds it"
+        return ""
 
     def pod_of(self, trial: TrialState) -> PodView | None:
         """The Pod of the trial's current attempt: the bound one, or the only one if none is.

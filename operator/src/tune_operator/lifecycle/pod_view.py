@@ -37,7 +37,10 @@ class TrainerView:
 
 @dataclass(frozen=True)
 class PodView:
-    """One Pod of an attempt. ``attempt`` is 0 when the label is missing or no number."""
+    """One Pod of an attempt. ``attempt`` is 0 when the label is missing or no number.
+
+    ``held_by`` are finalizers of others.
+    """
 
     namespace: str
     name: str
@@ -60,6 +63,7 @@ class PodView:
     termination_target: str
     trainer: TrainerView
     experiment: str = ""
+    held_by: tuple[str, ...] = ()
 
     @property
     def never_placed(self) -> bool:
@@ -89,6 +93,7 @@ def project(pod: Mapping[str, Any]) -> PodView:
     meta, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     labels = meta.get("labels") or {}
     attempt = labels.get(constants.LABEL_ATTEMPT, "")
+    finalizers = meta.get("finalizers") or []
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled", {})
     return PodView(
@@ -99,7 +104,7 @@ def project(pod: Mapping[str, Any]) -> PodView:
         experiment_uid=labels.get(constants.LABEL_EXPERIMENT_UID, ""),
         trial=labels.get(constants.LABEL_TRIAL, ""),
         attempt=int(attempt) if attempt.isdecimal() else 0,
-        tracked=constants.POD_FINALIZER in (meta.get("finalizers") or []),
+        tracked=constants.POD_FINALIZER in finalizers,
         node=spec.get("nodeName", ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
@@ -113,6 +118,7 @@ def project(pod: Mapping[str, Any]) -> PodView:
         termination_target=_true_reason(conditions, "TerminationTarget"),
         trainer=_trainer(status.get("containerStatuses") or []),
         experiment=labels.get(constants.LABEL_EXPERIMENT, ""),
+        held_by=tuple(name for name in finalizers if name != constants.POD_FINALIZER),
     )
 
 
