@@ -64,6 +64,9 @@ ON_DELETED_NODE = TrialFault("its node was deleted", Cost.DISRUPTION)
 ON_LOST_NODE = TrialFault("its node was lost, itself a zombie", Cost.DISRUPTION)
 ON_TAINTED_NODE = TrialFault("NoExecute taint on its node", Cost.DISRUPTION)
 
+# Of some trials from their beginning: every attempt, until none is left.
+HOPELESS = TrialFault("a trainer that fails every time", Cost.FAILURE)
+
 
 class NodeFault(StrEnum):
     """What happens to a node, with the attempts on it."""
@@ -76,12 +79,19 @@ class NodeFault(StrEnum):
 
 
 class OperatorFault(StrEnum):
-    """What happens to an operator process."""
+    """What happens to an operator process. Each of the leader makes another process lead."""
 
     KILL_LEADER = "leader SIGKILL"
     KILL_STANDBY = "standby SIGKILL"
     STOP_LEADER = "leader SIGTERM"
     FREEZE_LEADER = "leader frozen until another leads"
+
+
+OF_THE_LEADER = (
+    OperatorFault.KILL_LEADER,
+    OperatorFault.STOP_LEADER,
+    OperatorFault.FREEZE_LEADER,
+)
 
 
 class NetworkFault(StrEnum):

@@ -20,7 +20,7 @@ from tests.chaos.operators import Operators
 from tests.chaos.pool import Pool
 from tests.chaos.proxy import Proxy
 from tests.chaos.script import Strike
-from tests.chaos.trainer import GRACEFUL, KILLED, SILENT, Ending, Phase, Trainer, persist
+from tests.chaos.trainer import CRASH, GRACEFUL, KILLED, SILENT, Ending, Phase, Trainer, persist
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Conflict, NotFound
 from tune_operator.kube.resources import PODS, Resource
@@ -38,7 +38,7 @@ UNREACHABLE_SECONDS = 16.0
 READD_SECONDS = 8.0
 
 ENDINGS: Mapping[TrialFault, Ending] = {
-    faults.CRASHED: Ending(1),
+    faults.CRASHED: CRASH,
     faults.OUT_OF_MEMORY: Ending(137, reason="OOMKilled"),
     faults.RECORDED_FAILURE: Ending(1, Outcome.FAILED, "ValueError"),
     faults.LIAR: Ending(0),
@@ -83,7 +83,8 @@ class Injector:
         chance = random.Random(strike.seed)
         name = faults.title(strike.fault)
         try:
-            done = await self._do(strike.fault, chance)
+            # Once more if it found nobody: it may have come at a bad moment.
+            done = await self._do(strike.fault, chance) or await self._do(strike.fault, chance)
         except Exception:  # noqa: BLE001 - a defect of ours: the run fails, and goes on
             self._stage.ledger.note(f"{name}: {traceback.format_exc()}")
             return
@@ -282,11 +283,10 @@ class Injector:
     async def _on_operator(self, fault: OperatorFault, chance: random.Random) -> bool:
         operators = self._stage.operators
         give_up = time.monotonic() + TARGET_SECONDS
-        while operators.leader is None or operators.standby is None:
+        while (leader := operators.target) is None or (standby := operators.standby) is None:
             if time.monotonic() > give_up:
                 return False
             await asyncio.sleep(0.2)
-        leader, standby = operators.leader, operators.standby
         match fault:
             case OperatorFault.KILL_LEADER:
                 leader.send(signal.SIGKILL)
@@ -301,7 +301,7 @@ class Injector:
                 await self._until(lambda: operators.leader is not None)
                 await asyncio.sleep(chance.uniform(0.5, 3))
                 leader.thaw()
-        await self._until(lambda: operators.leader is not None)
+        await self._until(lambda: operators.target is not None)
         return True
 
     # Networks

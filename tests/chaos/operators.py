@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -24,7 +25,23 @@ from tests.integration.operator_process import free_port
 LEASE_SECONDS = 4
 LOOK_SECONDS = 0.3
 RESTART_SECONDS = 0.5
-KILLED = -signal.SIGKILL
+LEADING = "tune_operator.kube.leader leading as "
+"""What whoever took the Lease writes into its log, followed by an identity of its own."""
+
+BY_ITSELF = "by itself"
+AT_THE_END = "at the end"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended. ``told``: by which signal of ours, if by any."""
+
+    told: str
+    code: int | None
+    """None: it did not end when told to, and had to be killed."""
+
+    def __str__(self) -> str:
+        return f"{self.told}: {self.code}"
 
 
 class OperatorProcess:
@@ -39,9 +56,10 @@ class OperatorProcess:
         self._kubeconfig = folder / f"operator-{name}.kubeconfig"
         self._kubeconfig.write_text(json.dumps(_kubeconfig(apiserver)))
         self._process: subprocess.Popen[bytes] | None = None
+        self._begins = 0
         self.frozen = False
-        self.asked = False
-        """Whether it was told to end."""
+        self.told: signal.Signals | None = None
+        """What it will not survive: the signal that ends it, or that makes it lose its Lease."""
 
     def start(self) -> None:
         """A new process."""
@@ -59,8 +77,9 @@ class OperatorProcess:
             "TUNE_LOG_LEVEL": "INFO",
             "PYTHONWARNINGS": "error",
         }
-        self.asked = self.frozen = False
+        self.told, self.frozen = None, False
         with self.log.open("ab") as output:
+            self._begins = output.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tune_operator"],
                 env=environment,
@@ -71,7 +90,8 @@ class OperatorProcess:
     def send(self, number: signal.Signals) -> None:
         """A signal, if it runs."""
         if self._process is not None and self._process.poll() is None:
-            self.asked = self.asked or number is not signal.SIGCONT
+            if number is not signal.SIGCONT:
+                self.told = number
             self._process.send_signal(number)
 
     def freeze(self) -> None:
@@ -83,6 +103,18 @@ class OperatorProcess:
         """It goes on as if no time had passed."""
         self.send(signal.SIGCONT)
         self.frozen = False
+
+    @property
+    def unharmed(self) -> bool:
+        """Whether it runs and nobody told it to end."""
+        return self._process is not None and self.exit_code() is None and self.told is None
+
+    @property
+    def led(self) -> bool:
+        """Whether this process, not one before it, ever took the Lease."""
+        with self.log.open("rb") as log:
+            log.seek(self._begins)
+            return LEADING.encode() in log.read()
 
     def exit_code(self) -> int | None:
         """None while it runs."""
@@ -111,39 +143,53 @@ class Operators:
             for name, server in zip("ab", apiservers, strict=True)
         ]
         self.leader: OperatorProcess | None = None
-        self.exits: Counter[str] = Counter()
-        self.changes = 0
-        self._last: OperatorProcess | None = None
+        self.exits: Counter[Exit] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Operators]:
         """Run them around the block."""
         for process in self.all:
             process.start()
-        tasks = [asyncio.ensure_future(self._keep(process)) for process in self.all]
-        tasks.append(asyncio.ensure_future(self._follow()))
+        self._tasks = [asyncio.ensure_future(self._keep(process)) for process in self.all]
+        self._tasks.append(asyncio.ensure_future(self._follow()))
         try:
             yield self
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for process in self.all:
-                code = await asyncio.to_thread(process.end)
-                self.exits[f"at the end: {code}"] += 1
+            await self.end()
+
+    async def end(self) -> None:
+        """Tell both to end, once, and start none again."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.leader = None
+        for process in self.all if tasks else ():
+            self.exits[Exit(AT_THE_END, await asyncio.to_thread(process.end))] += 1
+
+    @property
+    def target(self) -> OperatorProcess | None:
+        """The leader, if it is sure that striking it makes another process lead.
+
+        Who was struck already, or was started again meanwhile, is not: it would count twice.
+        """
+        leader = self.leader
+        return leader if leader is not None and leader.unharmed and leader.led else None
 
     @property
     def standby(self) -> OperatorProcess | None:
-        """The one that does not lead."""
-        return next((each for each in self.all if each is not self.leader), None)
+        """The one that does not lead, if it runs."""
+        others = (each for each in self.all if each is not self.leader)
+        return next((each for each in others if each.unharmed), None)
 
     async def _keep(self, process: OperatorProcess) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             code = process.exit_code()
             if code is not None:
-                told = "told to" if process.asked else "by itself"
-                self.exits[f"{told}: {'killed' if code == KILLED else code}"] += 1
+                told = process.told.name if process.told else BY_ITSELF
+                self.exits[Exit(told, code)] += 1
                 await asyncio.sleep(RESTART_SECONDS)
                 process.start()
 
@@ -154,13 +200,9 @@ class Operators:
                 leading = [p for p in self.all if not p.frozen and await _leads(http, p)]
                 # For a moment both may think so. Trainers go to the one that was seen last, even if
                 # it only woke: connections that it had before do the same.
-                found = next((p for p in leading if p is not self.leader), None) or next(
+                self.leader = next((p for p in leading if p is not self.leader), None) or next(
                     iter(leading), None
                 )
-                if found is not None and found is not self._last:
-                    self.changes += 1
-                    self._last = found
-                self.leader = found
                 await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -2,45 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.audit import Created
-from tests.chaos.faults import ON_LOST_NODE, VANISHED, Cost
+from tests.chaos.faults import OF_THE_LEADER, ON_LOST_NODE, VANISHED, Cost, title
 from tests.chaos.history import STATUS_LIMIT, StatusHistory
 from tests.chaos.journal import Record, rows
 from tests.chaos.ledger import Attempt, Ledger
+from tests.chaos.operators import AT_THE_END, BY_ITSELF, LEADING, Exit
+from tests.chaos.proxy import Mishap
+from tests.chaos.script import Strike
 
 COUNTED = (Cost.FAILURE, Cost.DISRUPTION, Cost.INFRASTRUCTURE)
+BUDGETED = (Cost.FAILURE, Cost.DISRUPTION)
 
 SKIPPED_SHARE = 5
 
+LEASE_LOST = r"(the Lease is held by \S+ now|not renewed for [\d.]+ s)$"
+STOPPED_WITHOUT_LEASE = rf"^tune_operator\.app stopping: task leader ended: {LEASE_LOST}"
 EXPECTED_ERRORS: Mapping[str, str] = {
-    r"task leader failed: ": "who cannot renew its Lease in time ends, as it must",
-    r"stopping: task leader ": "the same, in the last line of the process",
-    r"^kopf\S+ Request attempt #\d+/\d+ failed": "Kopf calls each request that it repeats an error",
+    rf"^tune_operator\.runtime\.supervisor task leader failed: {LEASE_LOST}": (
+        "who cannot renew its Lease in time ends, as it must"
+    ),
+    STOPPED_WITHOUT_LEASE: "the same, in the last line of the process",
+    r"^kopf\S+ Request attempt #\d+/\d+ failed; will retry: ": (
+        "Kopf calls each request that it repeats an error"
+    ),
 }
-"""ERROR lines of an operator that these faults must cause, each with its reason."""
+"""ERROR lines of an operator that these faults must cause, each with its reason.
+
+None of them has a traceback: what a defect raises has one.
+"""
+
+EXITS: Mapping[str, frozenset[int]] = {
+    BY_ITSELF: frozenset({1}),  # it lost its Lease
+    "SIGSTOP": frozenset({1}),  # the same, when it woke
+    "SIGTERM": frozenset({0, 1}),  # it may have lost its Lease a moment before
+    "SIGKILL": frozenset({-9, 1}),  # as above
+    AT_THE_END: frozenset({0, 1, -15}),  # -15: it had only just been started again
+}
+"""Exit codes by what the process was told. Each 1 must be one that lost its Lease."""
 
 ERRORS = ("ERROR", "CRITICAL")
 _LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z (?P<level>[A-Z]+) (?P<logger>\S+) (?P<text>.*)$")
 
 
 def check_trials(
-    ledger: Ledger, journaled: Mapping[str, Mapping[str, Any]], trials: Iterable[str]
+    ledger: Ledger,
+    journaled: Mapping[str, Mapping[str, Any]],
+    trials: Iterable[str],
+    max_failures: int,
 ) -> Iterator[str]:
-    """Every trial ended once, its counters are what was done to it, its attempts follow."""
+    """Every trial ended once, its counters are what was done to it, its attempts follow.
+
+    It is Errored when it was cut short once more than it may be, and has no attempt after that:
+    N retries are N+1 attempts. Else it is Terminated, by the one attempt that completed.
+    """
     for trial in trials:
         row = journaled.get(trial)
         if row is None:
             yield f"trial {trial} has no row"
             continue
-        if row["state"] != "Terminated":
-            yield f"trial {trial} is {row['state']} ({row.get('reason', '')})"
         costs = ledger.costs(trial)
+        spent = sum(costs[cost] for cost in BUDGETED)
+        errored = spent > max_failures
+        if row["state"] != ("Errored" if errored else "Terminated"):
+            said = f"{row['state']} ({row.get('reason', '')})"
+            yield f"trial {trial} is {said} after {spent} failures and disruptions"
+        if spent > max_failures + 1:
+            yield f"trial {trial} was cut short {spent} times, {max_failures + 1} are its budget"
         for cost in COUNTED:
             found = row.get(cost.value, 0)
             if found != costs[cost]:
@@ -48,19 +83,68 @@ def check_trials(
                     f"trial {trial}: {found} {cost.value}, but {costs[cost]} were caused: "
                     f"{_faults(ledger.of(trial))}; last: {row.get('lastInterruption')}"
                 )
-        expected = ledger.ends(trial) + 1
+        expected = ledger.ends(trial) + (0 if errored else 1)
         if row.get("attempt", 0) != expected:
             yield f"trial {trial}: {row.get('attempt')} attempts, {expected} were needed"
         completed = [one for one in ledger.of(trial) if one.completed]
-        if len(completed) != 1:
+        if len(completed) != (0 if errored else 1):
             yield f"trial {trial}: {len(completed)} of its attempts completed"
 
 
-def check_script(ledger: Ledger) -> Iterator[str]:
-    """A run that struck nobody proves nothing."""
+def check_end(
+    status: Mapping[str, Any], journaled: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Some trials were given up, which the experiment says, and it is Complete all the same."""
+    errored = sum(row["state"] == "Errored" for row in journaled.values())
+    if not errored:
+        yield "no trial used up its budget"
+    if (shown := status.get("counts", {}).get("errored", 0)) != errored:
+        yield f"{errored} trials are Errored, status counts {shown}"
+    ends = {
+        c["type"]: c.get("reason") for c in status.get("conditions", []) if c["status"] == "True"
+    }
+    if ends.get("Complete") != "TrialsErrored" or "Failed" in ends:
+        yield f"the experiment is not Complete with TrialsErrored: {ends}"
+
+
+def check_script(ledger: Ledger, strikes: Iterable[Strike]) -> Iterator[str]:
+    """A run that struck nobody proves nothing, nor does one without a kind that was written."""
     struck, skipped = ledger.struck.total(), ledger.skipped.total()
     if skipped * SKIPPED_SHARE > struck:
         yield f"{skipped} faults found nobody to strike, {struck} did"
+    for name, times in sorted(Counter(title(strike.fault) for strike in strikes).items()):
+        if not ledger.struck[name]:
+            yield f"{name}: none of {times} struck, {ledger.skipped[name]} found nobody"
+
+
+def check_mishaps(met: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Requests to each server met errors, not only refused connections."""
+    for server, mishaps in met.items():
+        if not sum(n for mishap, n in mishaps.items() if mishap != Mishap.RESET.value):
+            yield f"{server}: no request met a mishap but a reset: {dict(mishaps)}"
+
+
+def check_exits(exits: Mapping[Exit, int], logs: Iterable[Path]) -> Iterator[str]:
+    """Each operator ended as it must after what it was told."""
+    for end, times in exits.items():
+        if end.code not in EXITS[end.told]:
+            yield f"{times} operators ended with {end.code}, told: {end.told}"
+    failed = sum(times for end, times in exits.items() if end.code == 1)
+    lost = sum(bool(re.search(STOPPED_WITHOUT_LEASE, said)) for _, said in _lines(logs))
+    if failed > lost:
+        yield f"{failed} operators ended with 1, {lost} of them lost the Lease"
+
+
+def check_leaders(ledger: Ledger, logs: Sequence[Path]) -> Iterator[str]:
+    """Each process that led when it was struck is one leader, and the last had a successor."""
+    hits = sum(ledger.struck[title(fault)] for fault in OF_THE_LEADER)
+    if (found := len(leaders(logs))) <= hits:
+        yield f"{hits} leaders were struck, and only {found} ever led"
+
+
+def leaders(logs: Iterable[Path]) -> set[str]:
+    """Identities of all processes that ever took the Lease."""
+    return {said.removeprefix(LEADING) for _, said in _lines(logs) if said.startswith(LEADING)}
 
 
 def check_attempts(ledger: Ledger) -> Iterator[str]:
@@ -164,19 +248,30 @@ def check_status(history: StatusHistory) -> Iterator[str]:
 
 def check_logs(logs: Iterable[Path]) -> Iterator[str]:
     """No ERROR and no traceback but those that are expected."""
+    for level, said in _lines(logs):
+        if said.startswith("Traceback") or (
+            level in ERRORS and not any(re.search(known, said) for known in EXPECTED_ERRORS)
+        ):
+            yield f"{level} {said[:400]}"
+
+
+def _lines(logs: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Level, and logger with text, of each line; no level for what is no line of a log."""
     for log in logs:
-        level = ""
         for line in log.read_text(errors="replace").splitlines():
             match = _LINE.match(line)
-            if match is None:
-                # The traceback of an ERROR is judged with its line.
-                if line.startswith("Traceback") and level not in ERRORS:
-                    yield f"{log.name}: {line}"
-                continue
-            level = match["level"]
-            said = f"{match['logger']} {match['text']}"
-            if level in ERRORS and not any(re.search(known, said) for known in EXPECTED_ERRORS):
-                yield f"{log.name}: {line[:400]}"
+            yield (match["level"], f"{match['logger']} {match['text']}") if match else ("", line)
+
+
+async def within(seconds: float, judged: Awaitable[list[str]]) -> list[str]:
+    """The problems of a run; that it was not over in time is one that leaves no other."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await judged
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return [f"not over {seconds:.0f} s after it began: see above how far it came"]
 
 
 def _faults(attempts: Sequence[Attempt]) -> str:

@@ -22,6 +22,7 @@ from minio import Minio
 from tests.chaos import journal, oracle, script
 from tests.chaos.audit import AuditLog
 from tests.chaos.door import Door
+from tests.chaos.faults import Server
 from tests.chaos.history import StatusHistory, followed
 from tests.chaos.injector import Injector, Stage
 from tests.chaos.ledger import Ledger
@@ -53,6 +54,15 @@ FINISH_SECONDS = 180.0
 
 RELEASE_SECONDS = 60.0
 QUIET_SECONDS = 6.0
+REST_SECONDS = 370.0
+"""What a run may take besides the seconds of faults: with its cluster ten minutes for 200 s."""
+
+MAX_FAILURES = 4
+"""Of each trial. Enough for all but those that fail every time, which cost the run a minute."""
+
+HOPELESS_STEP = 25
+"""Of the first half of the trials, one in so many fails whenever it runs."""
+
 NODE_LOST_SECONDS = 20
 """Enough that a node that is unreachable for a moment loses no Pod, however slow the machine."""
 
@@ -71,6 +81,16 @@ class Budget:
         """Of a trial, so that trials are there as long as faults are."""
         each = self.seconds * CONCURRENT / self.trials
         return max(2 * FREQUENCY, round(0.75 * each / ITERATION_SECONDS))
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which the run is over, whatever it still waits for."""
+        return self.seconds + REST_SECONDS
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """Trials that nothing helps: they must be given up, after exactly so many attempts."""
+        return frozenset(trial_name(n) for n in range(5, self.trials // 2, HOPELESS_STEP))
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,9 @@ class Run:
 
     async def play(self) -> Verdict:
         """From nothing to the verdict."""
+        return Verdict(await oracle.within(self._budget.limit, self._play()))
+
+    async def _play(self) -> list[str]:
         os.environ["KUBECONFIG"] = self._facts["kubeconfig"]
         async with AsyncExitStack() as stack:
             kube = await Kube.connect()
@@ -139,7 +162,7 @@ class Run:
         audit: AuditLog,
         world: World,
         made: Mapping[str, Any],
-    ) -> Verdict:
+    ) -> list[str]:
         found: list[str] = []
         await self._until(lambda: stage.operators.leader is not None, 60)
         strikes = script.write(self._budget.seed, self._budget.seconds, self._budget.faults)
@@ -155,32 +178,37 @@ class Run:
         since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         await asyncio.sleep(QUIET_SECONDS)
         found += [f"not quiet: {write}" for write in audit.writes(since)]
-        for process in stage.operators.all:
-            code = await asyncio.to_thread(process.end)
-            if code not in (0, -15):
-                found.append(f"operator {process.name} ended with {code} when told to")
-        found += await self._judge(history, audit, world, made)
-        return Verdict(found)
+        await stage.operators.end()
+        found += oracle.check_script(self._ledger, strikes)
+        logs = self._operator_logs()
+        found += oracle.check_exits(stage.operators.exits, logs)
+        found += oracle.check_leaders(self._ledger, logs)
+        found += oracle.check_mishaps(_mishaps(stage))
+        return found + await self._judge(history, audit, world, made)
 
     async def _judge(
         self, history: StatusHistory, audit: AuditLog, world: World, made: Mapping[str, Any]
     ) -> list[str]:
         found = [f"strange: {text}" for text in self._ledger.strange]
-        found += oracle.check_script(self._ledger)
         found += oracle.check_attempts(self._ledger)
         found += oracle.check_pods(audit.created(), history, self._ledger)
         found += oracle.check_status(history)
-        found += oracle.check_logs(sorted(self._logs.glob("operator-*.log")))
+        found += oracle.check_logs(self._operator_logs())
         keys = RunKeys.of(self._namespace, self._namespace, NAME, made["metadata"]["uid"])
         try:
             records = await journal.read(world.store, keys.journal())
         except journal.Broken as broken:
             return [*found, f"journal: {broken}"]
         names = [trial_name(index) for index in range(self._budget.trials)]
-        found += oracle.check_trials(self._ledger, journal.rows(records), names)
+        rows = journal.rows(records)
+        found += oracle.check_trials(self._ledger, rows, names, MAX_FAILURES)
+        found += oracle.check_end(history.last, rows)
         found += oracle.check_results(records, self._ledger)
         found += oracle.check_listed(records, history.last.get("trials", []))
         return found
+
+    def _operator_logs(self) -> list[Path]:
+        return sorted(self._logs.glob("operator-*.log"))
 
     # Building the stage
 
@@ -241,10 +269,11 @@ class Run:
                 "credentials": {"mode": "Secret", "secretRef": {"name": SECRET}},
             },
             "failure": {
-                "maxFailures": 50,
+                "maxFailures": MAX_FAILURES,
                 "backoff": {"initialSeconds": 1, "maxSeconds": 4},
                 "nodeLost": {"timeoutSeconds": NODE_LOST_SECONDS},
             },
+            "cleanup": {"keepErroredPods": 0},
             "stopGracePeriodSeconds": 12,
             "template": {
                 # Deletion ends nothing by itself: the played trainer does.
@@ -264,7 +293,8 @@ class Run:
         try:
             async with aiohttp.ClientSession(connector=connector) as http:
                 chance = random.Random(self._chance.getrandbits(32))
-                yield World(self._kube, store, Door(http, port, chance), self._ledger)
+                door = Door(http, port, chance)
+                yield World(self._kube, store, door, self._ledger, self._budget.hopeless)
         finally:
             await store.close()
 
@@ -304,11 +334,9 @@ class Run:
         names = sorted({*struck, *skipped})
         table("faults: struck, skipped", {n: f"{struck[n]:>4} {skipped[n]:>4}" for n in names})
         table("attempts by what ended or touched them", dict(oracle.totals(self._ledger)))
-        requests: Counter[str] = Counter()
-        for name, proxies in (("API server", stage.apis), ("store", (stage.store,))):
-            for proxy in proxies:
-                requests.update({f"{name}: {k}": v for k, v in proxy.mishaps.items()})
-        table("requests of the operators that met a mishap", dict(sorted(requests.items())))
+        requests = {f"{server}: {k}": n for server, met in _mishaps(stage).items()
+                    for k, n in sorted(met.items())}  # fmt: skip
+        table("requests of the operators that met a mishap", requests)
         attempts = self._ledger.attempts.values()
         last = history.last
         table("what became of it", {
@@ -320,10 +348,19 @@ class Run:
             "zombies refused": sum(bool(one.refused) for one in attempts),
             "results made": sum(one.sent for one in attempts),
             "status versions": f"{history.versions}, at most {history.largest} bytes",
-            "changes of the leader": stage.operators.changes,
-            "operator exits": dict(stage.operators.exits),
+            "leaders": len(oracle.leaders(self._operator_logs())),
+            "operator exits": ", ".join(
+                f"{end} ({n})" for end, n in sorted(stage.operators.exits.items(), key=str)),
             "journal term": last.get("journal", {}).get("term"),
         })  # fmt: skip
+
+
+def _mishaps(stage: Stage) -> dict[str, Counter[str]]:
+    """What requests of the operators met, by server."""
+    api: Counter[str] = Counter()
+    for proxy in stage.apis:
+        api.update(proxy.mishaps)
+    return {Server.API.value: api, Server.STORE.value: stage.store.mishaps}
 
 
 def _complete(status: Mapping[str, Any]) -> bool:

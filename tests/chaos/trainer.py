@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, TypeVar
 
 from tests.chaos.door import Door, NotNow, Refused
-from tests.chaos.faults import TrialFault
+from tests.chaos.faults import HOPELESS, TrialFault
 from tests.chaos.ledger import Attempt, Ledger
 from tests.integration.player import NOW, annotate, pod_token
 from tune_operator.kube.client import Kube
@@ -45,6 +45,9 @@ METRIC = "mean_accuracy"
 ITERATION_SECONDS = 2.0
 REQUEST_BYTES = 1 << 16
 COMPLETE_TRIES = 8
+HOPELESS_STEPS = 2
+"""Iterations of an attempt that is to fail: less than a checkpoint takes."""
+
 FORGED_STEP = 1000
 """What a zombie commits is this much ahead, so that whoever resumes from it is found out."""
 
@@ -74,18 +77,20 @@ class Ending:
 
 
 GRACEFUL = Ending(0, Outcome.INTERRUPTED)
+CRASH = Ending(1)
 KILLED = Ending(137)
 SILENT = Ending(None)
 
 
 @dataclass(frozen=True)
 class World:
-    """What all trainers share."""
+    """What all trainers share. ``hopeless``: trials whose trainers fail until they may no more."""
 
     kube: Kube
     store: ObjectStore
     door: Door
     ledger: Ledger
+    hopeless: Collection[str] = ()
 
 
 class Trainer:
@@ -185,9 +190,14 @@ class Trainer:
 
     async def _train(self) -> None:
         goal = self._opened.criteria["training_iteration"]
+        fails = min(self.iteration + HOPELESS_STEPS, goal - 1)
         while not self._over():
             await self._pause(ITERATION_SECONDS * self._chance.uniform(0.7, 1.3))
             if self._over():
+                return
+            if self._hopeless and self.iteration >= fails:
+                self.doom(HOPELESS)
+                self.end(CRASH)
                 return
             last = self.iteration + 1 >= goal
             if not (last and self.phase is Phase.DOOMED):
@@ -330,6 +340,11 @@ class Trainer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether it is to fail, unless it has another end coming."""
+        return self.entry.trial in self._world.hopeless and self.phase is Phase.TRAINING
 
     def _over(self) -> bool:
         return self._ending is not None  # a method: it may become true during any await
