@@ -208,6 +208,9 @@ SITUATIONS = (
         "running on a cordoned node, silent for too long", "running", cordoned=True, late=True
     ),
     Situation("running, intent delete", "running", intent="delete"),
+    Situation(
+        "running on a cordoned node, intent delete", "running", cordoned=True, intent="delete"
+    ),
     Situation("terminating", "running", deleted="deleted"),
     Situation(
         "terminating, DisruptionTarget", "running", deleted="deleted", target="DisruptionTarget"

@@ -2,13 +2,14 @@
 
 `golden/matrix.txt` has a line per case. It is written from a second reading of DESIGN's table
 (`reading.py`), never from the code under test; every line that changes is a change of what users
-are charged for. ``TUNE_WRITE_GOLDEN=1`` writes it anew.
+are charged for, or of what happens to their trials. ``TUNE_WRITE_GOLDEN=1`` writes it anew.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from tests.unit.lifecycle.reading import Outcome, read
 from tests.unit.lifecycle.situations import Situation, cases
 from tune_operator.lifecycle import classify as classify_module
-from tune_operator.lifecycle.classify import TABLE, Row, Then, Verdict, classify
+from tune_operator.lifecycle.classify import TABLE, Ends, Row, Then, Verdict, classify
 from tune_operator.lifecycle.evidence import Evidence, Unread
 
 GOLDEN = Path(__file__).parent / "golden" / "matrix.txt"
@@ -29,6 +30,19 @@ over, a node that is there and one that is gone, terminating and over, a sign of
 none, Succeeded and Failed, never started and started, no Pod and a Pod.
 """
 
+ACTIONS = {
+    Then.WAIT: "wait",
+    Then.CREATE: "create",
+    Then.COMPLETE: "complete",
+    Then.STOPPED: "as the intent says",
+    Then.RESUME: "resume",
+    Then.FENCE: "fence",
+    Then.START_ERROR: "intent startError",
+    Then.HUNG: "intent hung",
+    Then.CHECKPOINT: "checkpoint",
+}
+"""The code's actions in the words of the second reading."""
+
 
 def name(case: Case) -> str:
     situation, code, record, node = case
@@ -37,8 +51,8 @@ def name(case: Case) -> str:
 
 
 def line(outcome: Outcome) -> str:
-    row, cls, counts = outcome
-    return f"{row:2} {cls:11} {counts}" if row else outcome[1]
+    row, cls, counts, action = outcome
+    return f"{row:2} {cls:11} {counts:14} {action}" if row else cls
 
 
 def golden() -> dict[str, str]:
@@ -49,10 +63,13 @@ def golden() -> dict[str, str]:
 def judged(evidence: Evidence) -> Outcome:
     """What the code says. Rows 20 and 23 have no class in DESIGN's table."""
     if evidence.ending and isinstance(evidence.exit, Unread):
-        return 0, "undecided", "-"
+        return 0, "undecided", "-", "wait"
     verdict = classify(evidence)
     cls = "-" if verdict.row in (20, 23) else verdict.cls
-    return verdict.row, cls, verdict.counts or "-"
+    action = ACTIONS[verdict.then]
+    if verdict.ends:
+        action = {Ends.TRIAL: "end the trial", Ends.EXPERIMENT: "end the experiment"}[verdict.ends]
+    return verdict.row, cls, verdict.counts or "-", action
 
 
 CASES = {name(case): case for case in cases()}
@@ -75,6 +92,33 @@ def test_case(case: str) -> None:
 def test_every_row_decides_some_case() -> None:
     rows = {int(said.split()[0]) for said in EXPECTED.values() if said != "undecided"}
     assert rows == set(range(2, 25))
+
+
+@pytest.mark.parametrize("then", Then)
+def test_another_action_is_noticed(then: Then, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a row does, some case would show that it does something else."""
+    wrong = Then.RESUME if then is Then.WAIT else Then.WAIT
+
+    def changed(row: Row) -> Row:
+        def verdict(seen: Evidence) -> Verdict:
+            said = row.verdict(seen)
+            return replace(said, then=wrong) if said.then is then else said
+
+        return replace(row, verdict=verdict)
+
+    assert not harmless([changed(row) for row in TABLE], monkeypatch)
+
+
+@pytest.mark.parametrize("ends", [Ends.TRIAL, Ends.EXPERIMENT])
+def test_a_rule_that_ends_nothing_is_noticed(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    (rule,) = (row for row in TABLE if row.number == 16)
+
+    def verdict(seen: Evidence) -> Verdict:
+        said = rule.verdict(seen)
+        return replace(said, ends=Ends.NOTHING) if said.ends is ends else said
+
+    table = [replace(row, verdict=verdict) if row is rule else row for row in TABLE]
+    assert not harmless(table, monkeypatch)
 
 
 def harmless(table: Sequence[Row], patch: pytest.MonkeyPatch) -> bool:
