@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CASES = ROOT / ".logs" / "cases.jsonl"  # what a full run ran; for `make reliability`
+CASES = ROOT / ".logs" / "cases.jsonl"  # what a full run ran, all of it passed: `make reliability`
+UNFINISHED = CASES.with_suffix(".unfinished")  # the same while it runs, and of one that failed
 # Two clones on one machine must not take down each other's clusters.
 CLONE = f"{zlib.crc32(str(ROOT).encode()):08x}"
 
@@ -75,7 +76,7 @@ def pytest(layer: Layer, *, full: bool) -> tuple[int, str]:
         **os.environ,
         "TUNE_TESTS_NO_SKIP": "1",
         "PYTHONUNBUFFERED": "1",
-        **({"TUNE_CASES": str(CASES)} if full else {}),
+        **({"TUNE_CASES": str(UNFINISHED)} if full else {}),
     }
     if layer.nodes is not None:
         environment["TUNE_TEST_CLUSTER"] = layer.cluster
@@ -97,9 +98,11 @@ def pytest(layer: Layer, *, full: bool) -> tuple[int, str]:
 
 def run(layers: tuple[Layer, ...]) -> int:
     """Run the layers in order, up to the first that fails; the exit code of `make test`."""
-    if layers == LAYERS:
+    full = layers == LAYERS
+    if full:
         CASES.parent.mkdir(exist_ok=True)
         CASES.unlink(missing_ok=True)
+        UNFINISHED.unlink(missing_ok=True)
     closing: list[str] = []
     durations: list[str] = []
     status = 0
@@ -107,12 +110,14 @@ def run(layers: tuple[Layer, ...]) -> int:
         start = time.monotonic()
         with cluster(layer):
             set_up = time.monotonic() - start
-            status, line = pytest(layer, full=layers == LAYERS)
+            status, line = pytest(layer, full=full)
         closing.append(line)
         total = time.monotonic() - start
         durations.append(f"{layer.name} {total:.0f} s (of which {set_up:.0f} s to a cluster)")
         if status:
             break
+    if full and not status:
+        UNFINISHED.rename(CASES)
     say("; ".join(durations))
     print("\n".join(closing), flush=True)
     return status
