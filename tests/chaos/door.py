@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import ssl
 from collections import Counter
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+
+from tune_trainer.protocol.messages import ErrorCode
 
 WAIT = 409, 429, 500, 502, 503
 ANSWER_SECONDS = 8.0
@@ -24,11 +27,14 @@ class Refused(Exception):
     """401: this Pod is not, or no longer, the attempt's. ``port`` is of the operator that says so.
 
     One that was frozen and has not noticed yet that it was replaced may still say otherwise.
+    ``outdated``: the attempt was replaced. Else only the token is not valid any more, as that of
+    any Pod a minute after its deletion, and the attempt may be the current one.
     """
 
-    def __init__(self, text: str, port: int) -> None:
-        super().__init__(text)
+    def __init__(self, body: bytes, port: int) -> None:
+        super().__init__(body.decode())
         self.port = port
+        self.outdated = json.loads(body)["error"]["code"] == ErrorCode.OUTDATED
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Door:
             raise NotNow(repr(error)) from None
         self.answers[str(answer.status)] += 1
         if answer.status == 401:
-            raise Refused(data.decode(), port)
+            raise Refused(data, port)
         if answer.status in WAIT:
             raise NotNow(data.decode())
         if answer.status != 200:

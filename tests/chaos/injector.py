@@ -227,8 +227,9 @@ class Injector:
         for trainer in victims:
             trainer.outlive()
         await self._stage.nodes.stop(name)
-        # Their Pods stay as they are: only a refusal tells that they were replaced.
-        await self._until(lambda: all(each.entry.refused for each in victims))
+        # Their Pods stay as they are: only a refusal tells that they were replaced, and what they
+        # forge then is worth most while their node is away.
+        await self._until(lambda: all(each.entry.forged for each in victims))
         await self._stage.nodes.start(name)
         for trainer in victims:
             trainer.end(KILLED)

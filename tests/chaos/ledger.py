@@ -72,6 +72,13 @@ class Ledger:
         """What the trial's counters must say."""
         return Counter(one.fault.cost for one in self.of(trial) if one.fault)
 
+    def replaced(self, attempt: Attempt) -> bool:
+        """Whether a later attempt of its trial was ever there."""
+        return any(
+            one.trial == attempt.trial and one.number > attempt.number
+            for one in self.attempts.values()
+        )
+
     def ends(self, trial: str) -> int:
         """How many of its attempts were cut short."""
         return sum(1 for one in self.of(trial) if one.fault and one.fault.ends)

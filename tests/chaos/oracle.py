@@ -30,7 +30,7 @@ EXPECTED_ERRORS: Mapping[str, str] = {
         "who cannot renew its Lease in time ends, as it must"
     ),
     STOPPED_WITHOUT_LEASE: "the same, in the last line of the process",
-    r"^kopf\S+ Request attempt #\d+/\d+ failed; will retry: ": (
+    r"^kopf\S+ Request attempt #\d+/\d+ failed; (TCP closed; will re-authenticate|will retry): ": (
         "Kopf calls each request that it repeats an error"
     ),
 }

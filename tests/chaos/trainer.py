@@ -279,12 +279,20 @@ class Trainer:
         await self._exit(0)
 
     async def _fenced(self, refused: Refused) -> None:
-        """401: it was replaced. A zombie shows what harm it would like to do, and goes."""
+        """401: it was replaced, or will be. A zombie shows what harm it would like to do, and goes.
+
+        Not before it was replaced: until then its completion would stand, as that of any attempt.
+        """
         self.entry.refused += 1
         if self.phase is not Phase.DOOMED:
             self._world.ledger.note(
                 f"{self.entry} was refused though no fault struck it: {refused}"
             )
+        while not (refused.outdated or self._world.ledger.replaced(self.entry)):
+            if self._over():
+                await self._exit(EXIT_UNUSABLE)
+                return
+            await self._pause(0.5)
         forged = await self._save(self.iteration + FORGED_STEP)
         self.entry.forged.append(forged)
         await self._record(Outcome.COMPLETED, "Forged")

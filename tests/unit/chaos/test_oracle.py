@@ -365,6 +365,7 @@ KNOWN = [
     FAILED + "the Lease is held by nobody now",
     LOST,
     f"{STAMP} ERROR kopf._cogs.clients.watching Request attempt #1/46 failed; will retry: GET x",
+    f"{STAMP} ERROR kopf.x Request attempt #2/46 failed; TCP closed; will re-authenticate: GET x",
     f"{STAMP} WARNING tune_operator.kube.leader Lease tune-operator: no answer in time",
 ]
 
