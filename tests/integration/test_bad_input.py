@@ -148,7 +148,7 @@ async def test_a_store_that_cannot_be_used_costs_no_pod(
     message = await lab.condition("store", "StorageAvailable", "False", reason)
     for word in words:
         assert word in message
-    await lab.event("store", reason)
+    assert (await lab.event("store", "StorageUnavailable")).startswith(f"{reason}: ")
     assert not await lab.pods("store")
     await lab.delete("store")
     await lab.gone("store")

@@ -92,7 +92,7 @@ async def test_a_journal_that_cannot_be_read_stops_new_work_and_nothing_is_overw
     for name, key in bad.items():
         message = await lab.condition(name, "StorageAvailable", "False", "JournalUnreadable")
         assert key in message
-        assert key in await lab.event(name, "JournalUnreadable")
+        assert key in await lab.event(name, "StorageUnavailable")
         assert await everything(lab, store, made[name]) == before[name]
         (pod,) = await lab.pods(name)
         assert pod["metadata"]["uid"] == players[name].pod["metadata"]["uid"]
