@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from tune_operator.api.constants import EXPERIMENT_FINALIZER
+from tune_operator.experiment import namespace_end
 from tune_operator.experiment.accepted import Accepted
 from tune_operator.experiment.claim import Displaced
 from tune_operator.experiment.gates import (
@@ -23,7 +24,6 @@ from tune_operator.experiment.gates import (
     Gates,
 )
 from tune_operator.experiment.look import Looker
-from tune_operator.experiment.namespace_end import seen_in
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.records import changes, specification
 from tune_operator.experiment.run import Asked, Key, Run
@@ -129,10 +129,10 @@ class Reconciler:
         if accepted is None:
             await (self._abandon(run) if deleting else self._refuse(run))
             return
-        pods = self.looker.attempts(run.key[0], run.uid)
-        experiment = await seen_in(self.kube, run, accepted.experiment, pods)
-        accepted = replace(accepted, experiment=experiment)
-        deleting = experiment.deleted is not None
+        if not deleting and run.namespace_ends is not None:
+            deleting = True
+            experiment = replace(accepted.experiment, deleted=run.namespace_ends)
+            accepted = replace(accepted, experiment=experiment)
         ended = run.durable.ended is not None
         fit = False
         if not ended and not deleting:
@@ -149,12 +149,27 @@ class Reconciler:
         observation = await self.looker.look(
             run, accepted, self.clock.now(), may_record=may_record, may_start=may_start
         )
+        if not (deleting or ended) and await self._overtaken(run, observation.pods):
+            self.queue.add(run.key)
+            return
         if may_record or deleting or ended:
             await self._decide(run, observation)
         elif self.clock.monotonic() < run.open_after:
             await self._after_look(run, None)  # it is another's to show: we would contradict it
         else:
             await self._wait(run, observation)
+
+    async def _overtaken(self, run: Run, pods: Sequence[PodView]) -> bool:
+        """Whether these Pods tell of an end that we had not heard of: then decide again.
+
+        A foreground deletion marks the experiment before its Pods, the end of a namespace deletes
+        them first; either way their events may come before that of the experiment. Taken for
+        disruptions, they would use up budgets, and end a run for good that was only to be stopped.
+        """
+        if namespace_end.unexplained(run, pods) and await self.writer.reload(run):
+            return True
+        await namespace_end.ask(self.kube, run, pods)
+        return run.namespace_ends is not None
 
     async def _may_record(
         self, run: Run, accepted: Accepted, *, ended: bool, deleting: bool

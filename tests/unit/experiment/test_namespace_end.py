@@ -6,14 +6,13 @@ import pytest
 
 from tests.unit.kube import api_server
 from tests.unit.kube.api_server import ApiServer, answer, fail, status
-from tests.unit.lifecycle.builders import NOW, RUNNING, at, experiment, pod
-from tune_operator.experiment.namespace_end import seen_in
+from tests.unit.lifecycle.builders import RUNNING, UID, at, pod
+from tune_operator.experiment.namespace_end import ask, unexplained
 from tune_operator.experiment.run import Run
 from tune_operator.kube.errors import Transient
 from tune_operator.lifecycle.conditions import Finding
 
 TERMINATING = answer(status(403, "Forbidden", causes=[{"reason": "NamespaceTerminating"}]), 403)
-LIVING = experiment()
 CALM = pod(RUNNING)
 GOING = pod(RUNNING, deleted=at(5))
 LATER = pod(RUNNING, deleted=at(9), uid="pod-2", attempt=2)
@@ -27,11 +26,13 @@ async def server() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 def run() -> Run:
-    return Run(("team-a", "digits"), LIVING.uid, {}, storage=Finding(ok=True))
+    return Run(("team-a", "digits"), UID, {}, storage=Finding(ok=True))
 
 
 async def test_nobody_asks_while_no_pod_is_deleted(server: ApiServer, run: Run) -> None:
-    assert await seen_in(server.client(), run, LIVING, [CALM]) == LIVING
+    assert not unexplained(run, [CALM])
+    await ask(server.client(), run, [CALM])
+    assert run.namespace_ends is None
     assert not server.seen
 
 
@@ -40,7 +41,8 @@ async def test_the_end_counts_from_the_first_pod_and_is_asked_for_once(
 ) -> None:
     server.then(TERMINATING)
     for pods in ([LATER, GOING], [LATER], []):
-        assert (await seen_in(server.client(), run, LIVING, pods)).deleted == at(5)
+        await ask(server.client(), run, pods)
+        assert run.namespace_ends == at(5)
     (request,) = server.seen
     assert request.query["dryRun"] == "All"
 
@@ -53,25 +55,23 @@ async def test_a_namespace_that_lives_is_asked_once_for_each_pod(
 ) -> None:
     server.then(says, says)
     for pods in ([GOING], [GOING], [GOING, LATER], [LATER]):
-        assert (await seen_in(server.client(), run, LIVING, pods)).deleted is None
+        await ask(server.client(), run, pods)
+        assert run.namespace_ends is None
+        assert not unexplained(run, pods)
     assert len(server.seen) == 2
 
 
 async def test_it_is_asked_again_while_the_store_is_away(server: ApiServer, run: Run) -> None:
     run.storage = Finding(ok=False)
     server.then(answer({}), TERMINATING)
-    assert (await seen_in(server.client(), run, LIVING, [GOING])).deleted is None
-    assert (await seen_in(server.client(), run, LIVING, [GOING])).deleted == at(5)
-
-
-async def test_what_is_deleted_itself_needs_no_question(server: ApiServer, run: Run) -> None:
-    deleted = experiment(deleted=NOW)
-    assert await seen_in(server.client(), run, deleted, [GOING]) == deleted
-    assert not server.seen
+    await ask(server.client(), run, [GOING])
+    assert run.namespace_ends is None
+    await ask(server.client(), run, [GOING])
+    assert run.namespace_ends == at(5)
 
 
 async def test_no_answer_is_raised_and_asked_again(server: ApiServer, run: Run) -> None:
     server.then(fail(500))
     with pytest.raises(Transient):
-        await seen_in(server.client(), run, LIVING, [GOING])
-    assert not run.asked_about
+        await ask(server.client(), run, [GOING])
+    assert unexplained(run, [GOING]) == {GOING.uid}

@@ -66,7 +66,7 @@ class Run:
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
     that were told. ``failing``: looks in a row of which an action failed. ``tried``: whether this
     process knows how a create ended. ``namespace_ends``: since when the namespace is known to be
-    deleted; ``asked_about`` are the deleted Pods that made us ask.
+    deleted; ``asked_about`` are the deleted Pods of which we asked why they are.
     """
 
     key: Key

@@ -50,14 +50,18 @@ class StatusWriter:
         run.written = self.clock.monotonic()
         self._remember(run, written)
 
-    async def reload(self, run: Run) -> None:
-        """Read the object live: the cache was older than what we wrote on."""
+    async def reload(self, run: Run) -> bool:
+        """Read the object live: the cache may be old. Whether it was changed or is gone."""
+        known = run.obj["metadata"]["resourceVersion"]
         try:
-            self._remember(run, await self.kube.get(EXPERIMENTS, *run.key))
+            newest = self._remember(run, await self.kube.get(EXPERIMENTS, *run.key))
         except NotFound:
             self.objects.forget(run.obj)
+            return True
+        return bool(newest["metadata"]["resourceVersion"] != known)
 
-    def _remember(self, run: Run, obj: Mapping[str, Any]) -> None:
+    def _remember(self, run: Run, obj: Mapping[str, Any]) -> Mapping[str, Any]:
         newest = self.objects.learn(obj)
         if newest["metadata"]["uid"] == run.uid:
             run.refresh(newest)
+        return newest
