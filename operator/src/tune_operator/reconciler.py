@@ -137,6 +137,8 @@ class Reconciler:
         fit = False
         if not ended and not deleting:
             fit = await self.gates.try_pod(run, accepted)
+            if run.acceptance.ok is None:
+                self._ask_again(run)
             if not fit and not run.durable.trials:
                 await self._refuse(run)
                 return
@@ -149,9 +151,11 @@ class Reconciler:
         observation = await self.looker.look(
             run, accepted, self.clock.now(), may_record=may_record, may_start=may_start
         )
-        if not (deleting or ended) and await self._overtaken(run, observation.pods):
-            self.queue.add(run.key)
-            return
+        if not (deleting or ended):
+            if await self._overtaken(run, observation.pods):
+                self.queue.add(run.key)
+                return
+            observation = self._in_doubt(run, observation)
         if may_record or deleting or ended:
             await self._decide(run, observation)
         elif self.clock.monotonic() < run.open_after:
@@ -166,10 +170,23 @@ class Reconciler:
         them first; either way their events may come before that of the experiment. Taken for
         disruptions, they would use up budgets, and end a run for good that was only to be stopped.
         """
+        if self.clock.monotonic() < run.ask_after:
+            return False  # who is asked nothing yet stays unexplained
         if namespace_end.unexplained(run, pods) and await self.writer.reload(run):
             return True
-        await namespace_end.ask(self.kube, run, pods)
+        await namespace_end.ask(self.kube, run, pods, self.clock)
         return run.namespace_ends is not None
+
+    def _in_doubt(self, run: Run, observation: Observation) -> Observation:
+        """Nobody said of some Pods why they were deleted: they are judged when somebody does."""
+        unexplained = namespace_end.unexplained(run, observation.pods)
+        if unexplained:
+            self._ask_again(run)
+        return replace(observation, unexplained=unexplained)
+
+    def _ask_again(self, run: Run) -> None:
+        """Nobody answered a dry run: its next one is due after a pause."""
+        self.queue.add(run.key, after=run.ask_after - self.clock.monotonic())
 
     async def _may_record(
         self, run: Run, accepted: Accepted, *, ended: bool, deleting: bool
@@ -333,11 +350,11 @@ class Reconciler:
             self.queue.add(run.key, after=REFUSED_SECONDS)
 
     async def _refuse(self, run: Run) -> None:
-        """Nothing can start: say why. Attempts that still run are left alone.
+        """Nothing can start: say why, if it is known. Attempts that still run are left alone.
 
         After the end no change has an effect, and what the experiment came to stays shown.
         """
-        if run.durable.ended is not None:
+        if run.durable.ended is not None or run.acceptance.ok is None:
             return
         if run.accepted is not None:  # it was the Pod that was refused: that may change by itself
             self.queue.add(run.key, after=REFUSED_SECONDS)

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.unit.experiment.world import StillClock
 from tests.unit.kube import api_server
 from tests.unit.kube.api_server import ApiServer, answer, fail, status
 from tests.unit.lifecycle.builders import RUNNING, UID, at, pod
 from tune_operator.experiment.namespace_end import ask, unexplained
 from tune_operator.experiment.run import Run
-from tune_operator.kube.errors import Transient
 from tune_operator.lifecycle.conditions import Finding
 
 TERMINATING = answer(status(403, "Forbidden", causes=[{"reason": "NamespaceTerminating"}]), 403)
@@ -29,49 +29,71 @@ def run() -> Run:
     return Run(("team-a", "digits"), UID, {}, storage=Finding(ok=True))
 
 
-async def test_nobody_asks_while_no_pod_is_deleted(server: ApiServer, run: Run) -> None:
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+async def test_nobody_asks_while_no_pod_is_deleted(
+    server: ApiServer, run: Run, clock: StillClock
+) -> None:
     assert not unexplained(run, [CALM])
-    await ask(server.client(), run, [CALM])
+    await ask(server.client(), run, [CALM], clock)
     assert run.namespace_ends is None
     assert not server.seen
 
 
 async def test_the_end_counts_from_the_first_pod_and_is_asked_for_once(
-    server: ApiServer, run: Run
+    server: ApiServer, run: Run, clock: StillClock
 ) -> None:
     server.then(TERMINATING)
     for pods in ([LATER, GOING], [LATER], []):
-        await ask(server.client(), run, pods)
+        await ask(server.client(), run, pods, clock)
         assert run.namespace_ends == at(5)
     (request,) = server.seen
     assert request.query["dryRun"] == "All"
 
 
 @pytest.mark.parametrize(
-    "says", [answer({}), fail(403), fail(422)], ids=["taken", "another policy", "invalid"]
+    "says",
+    [answer({}), fail(403), fail(422), fail(409, "AlreadyExists")],
+    ids=["taken", "another policy", "invalid", "somebody has that name"],
 )
 async def test_a_namespace_that_lives_is_asked_once_for_each_pod(
-    server: ApiServer, run: Run, says: api_server.Answer
+    server: ApiServer, run: Run, clock: StillClock, says: api_server.Answer
 ) -> None:
     server.then(says, says)
     for pods in ([GOING], [GOING], [GOING, LATER], [LATER]):
-        await ask(server.client(), run, pods)
+        await ask(server.client(), run, pods, clock)
         assert run.namespace_ends is None
         assert not unexplained(run, pods)
     assert len(server.seen) == 2
 
 
-async def test_it_is_asked_again_while_the_store_is_away(server: ApiServer, run: Run) -> None:
+async def test_it_is_asked_again_while_the_store_is_away(
+    server: ApiServer, run: Run, clock: StillClock
+) -> None:
     run.storage = Finding(ok=False)
     server.then(answer({}), TERMINATING)
-    await ask(server.client(), run, [GOING])
+    await ask(server.client(), run, [GOING], clock)
     assert run.namespace_ends is None
-    await ask(server.client(), run, [GOING])
+    await ask(server.client(), run, [GOING], clock)
     assert run.namespace_ends == at(5)
 
 
-async def test_no_answer_is_raised_and_asked_again(server: ApiServer, run: Run) -> None:
-    server.then(fail(500))
-    with pytest.raises(Transient):
-        await ask(server.client(), run, [GOING])
-    assert unexplained(run, [GOING]) == {GOING.uid}
+@pytest.mark.parametrize(
+    ("says", "seconds"),
+    [(fail(500), 1.0), (fail(409), 1.0), (fail(429, Retry_After="7"), 7.0)],
+    ids=["a webhook that is down", "a webhook of another mind", "busy"],
+)
+async def test_without_an_answer_it_is_asked_again_after_a_pause(
+    server: ApiServer, run: Run, clock: StillClock, says: api_server.Answer, seconds: float
+) -> None:
+    server.then(says, TERMINATING)
+    for _ in range(2):
+        await ask(server.client(), run, [GOING], clock)
+        assert unexplained(run, [GOING]) == {GOING.uid}
+    assert len(server.seen) == 1
+    clock.advance(seconds)
+    await ask(server.client(), run, [GOING], clock)
+    assert run.namespace_ends == at(5)

@@ -17,6 +17,7 @@ from tests.unit.lifecycle.builders import (
     UNDECIDED,
     at,
     condition,
+    ended,
     experiment,
     idle,
     node,
@@ -344,6 +345,43 @@ def results(*seqs: int) -> tuple[Result, ...]:
 def reports(*seqs: int) -> dict[str, Progress]:
     """The bound attempt reported up to the last of these; these are not journaled yet."""
     return {"00000": Progress(1, seq=seqs[-1], iteration=seqs[-1], results=results(*seqs))}
+
+
+class TestUnexplained:
+    """Its Pod was deleted, and it may have gone with its experiment or namespace."""
+
+    GONE_SO = frozenset({"pod-1"})
+
+    def test_an_ending_that_would_be_counted_waits(self) -> None:
+        view = pod(deleted=NOW, node="")
+        waits = step(trial(0), pods=(view,), exits={KEY: None}, unexplained=self.GONE_SO, total=1)
+        assert waits.state.trials == (trial(0),)
+        assert not waits.verdicts, "nothing is told or measured of it"
+        counted = step(trial(0), pods=(view,), exits={KEY: None}, total=1)
+        assert counted.state.trials[0].disruptions == 1
+
+    def test_a_zombie_is_not_fenced(self) -> None:
+        view = pod(RUNNING, deleted=at(-500))
+        silent = {"node-1": node("Unknown")}
+        looks = {"pods": (view,), "exits": {KEY: None}, "nodes": silent, "total": 1}
+        assert step(trial(0), **looks).state.trials[0].disruptions == 1
+        (waits,) = step(trial(0), **looks, unexplained=self.GONE_SO).state.trials
+        assert (waits.attempt, waits.open, waits.disruptions) == (1, True, 0)
+
+    def test_what_completed_is_complete_whoever_deleted_it(self) -> None:
+        view = pod(ended(0), phase="Succeeded", deleted=NOW)
+        exits = {KEY: COMPLETED}
+        made = step(trial(0), pods=(view,), exits=exits, unexplained=self.GONE_SO, total=1)
+        assert made.state.trials[0].phase is Phase.TERMINATED
+
+    @pytest.mark.parametrize("intent", [StopIntent.SUSPEND, StopIntent.HUNG])
+    def test_a_stop_intent_is_explanation_enough(self, intent: StopIntent) -> None:
+        view = pod(ended(0), phase="Succeeded", deleted=NOW)
+        stopping = trial(0, stop_intent=intent)
+        made = step(
+            stopping, pods=(view,), exits={KEY: None}, unexplained=self.GONE_SO, may_start=False
+        )
+        assert not made.state.trials[0].open
 
 
 class TestResultsTakenIn:

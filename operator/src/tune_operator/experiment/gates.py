@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tune_operator.experiment.accepted import Accepted, Refused, accept, parse
 from tune_operator.experiment.claim import Displaced, Owner
+from tune_operator.experiment.dry_run import Unanswered, would_create
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.opening import Opening
 from tune_operator.experiment.run import Run
@@ -19,7 +20,6 @@ from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import Observe, StorageProblem, connect, problem
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Forbidden, Invalid
-from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.store.errors import StoreError
@@ -78,21 +78,23 @@ class Gates:
         """Whether the API server would take the Pod: it validates better than we could.
 
         Asked once per generation; a refusal is asked again now and then, because the namespace's
-        rules may change.
+        rules may change. Where nobody answers nothing can start, and nothing new is found.
         """
         now = self.writer.clock.monotonic()
         if not run.acceptance.ok and now >= run.asked + REFUSED_SECONDS:
             try:
-                await self._dry_run(accepted)
+                await self._dry_run(run, accepted)
                 run.acceptance = Finding(
                     ok=True, reason="Valid", message="the specification can run"
                 )
             except Refused as refused:
                 run.acceptance = refused.finding
+            except Unanswered:
+                return False
             run.asked = now
         return bool(run.acceptance.ok)
 
-    async def _dry_run(self, accepted: Accepted) -> None:
+    async def _dry_run(self, run: Run, accepted: Accepted) -> None:
         # Attempt 0 is never given out, so the name cannot be taken by a Pod of ours.
         config = accepted.searcher.config(0)
         try:
@@ -101,7 +103,7 @@ class Gates:
             raise Refused("InvalidPod", f"{ODD_TEMPLATE} ({error})") from None
         source = "trainer" if accepted.experiment.spec.trainer else "template"
         try:
-            await self.kube.create(PODS, accepted.experiment.namespace, body, dry_run=True)
+            await would_create(self.kube, run, body, self.writer.clock)
         except Invalid as error:
             causes = "; ".join(f"{c.field}: {c.message}" for c in error.causes) or error.message
             raise Refused(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tune_operator.experiment.dry_run import Unanswered, would_create
 from tune_operator.experiment.run import Run
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Forbidden, Invalid
-from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.runtime.clock import Clock
 
 
 def unexplained(run: Run, pods: Sequence[PodView]) -> frozenset[str]:
@@ -21,20 +22,23 @@ def unexplained(run: Run, pods: Sequence[PodView]) -> frozenset[str]:
     return frozenset(pod.uid for pod in pods if pod.deleted is not None) - run.asked_about
 
 
-async def ask(kube: Kube, run: Run, pods: Sequence[PodView]) -> None:
-    """Find out whether their namespace ends with these Pods. Raises KubeError.
+async def ask(kube: Kube, run: Run, pods: Sequence[PodView], clock: Clock) -> None:
+    """Find out whether their namespace ends with these Pods.
 
     Asked once for each Pod that is deleted, and again while the store does not answer: a namespace
-    may follow Pods that were deleted for another reason.
+    may follow Pods that were deleted for another reason. Without an answer they stay unexplained.
     """
     deleted = {pod.uid: pod.deleted for pod in pods if pod.deleted is not None}
     doubtful = unexplained(run, pods) or (deleted and run.storage.ok is False)
-    if run.namespace_ends is None and doubtful and await _terminating(kube, run):
-        run.namespace_ends = min(deleted.values())
+    try:
+        if run.namespace_ends is None and doubtful and await _terminating(kube, run, clock):
+            run.namespace_ends = min(deleted.values())
+    except Unanswered:
+        return
     run.asked_about = frozenset(deleted)
 
 
-async def _terminating(kube: Kube, run: Run) -> bool:
+async def _terminating(kube: Kube, run: Run, clock: Clock) -> bool:
     """Whether nothing can be created there any more: that needs no right to read namespaces."""
     namespace, name = run.key
     body = {
@@ -42,7 +46,7 @@ async def _terminating(kube: Kube, run: Run) -> bool:
         "spec": {"containers": [{"name": "any", "image": "any"}]},
     }
     try:
-        await kube.create(PODS, namespace, body, dry_run=True)
+        await would_create(kube, run, body, clock)
     except Forbidden as error:
         return error.namespace_terminating
     except Invalid:

@@ -66,7 +66,9 @@ class Run:
     reported; ``untold`` are events to be told once the status was written, ``told`` the verdicts
     that were told. ``failing``: looks in a row of which an action failed. ``tried``: whether this
     process knows how a create ended. ``namespace_ends``: since when the namespace is known to be
-    deleted; ``asked_about`` are the deleted Pods of which we asked why they are.
+    deleted; ``asked_about`` are the deleted Pods of which we asked why they are. ``unanswered``:
+    dry runs in a row without an answer, ``ask_after`` is when the next one may be made, in
+    monotonic seconds.
     """
 
     key: Key
@@ -90,6 +92,8 @@ class Run:
     untold: list[EmitEvent] = field(default_factory=list)
     asked_about: frozenset[str] = frozenset()
     namespace_ends: datetime | None = None
+    unanswered: int = 0
+    ask_after: float = float("-inf")
     told: dict[AttemptKey, tuple[int, str]] = field(default_factory=dict)
     taken: dict[AttemptKey, Taken] = field(default_factory=dict)
     quota: str = ""

@@ -58,6 +58,8 @@ def judge(draft: Draft) -> None:
         if not decided:
             continue  # the store did not answer; StorageAvailable says so and we look again
         verdict = classify(evidence)
+        if verdict.then in (Then.RESUME, Then.FENCE) and draft.o.in_doubt(trial):
+            continue  # if it went with its experiment or namespace, this must not be counted
         draft.verdicts.append((trial, verdict))
         draft.look_again(verdict.look_again)
         _apply(draft, trial, evidence, verdict)

@@ -104,7 +104,8 @@ class Observation:
     ``exits``, ``committed`` and ``recovered`` (results that no report brought) hold what was read
     for the attempts `needs_store` named; ``nodes`` what is known of nodes by name.
     ``silent_since`` says since when a trainer is known to be terminal, ``heard`` when an attempt
-    last reported, ``ready_since`` since when anybody could.
+    last reported, ``ready_since`` since when anybody could. ``unexplained`` are UIDs of deleted
+    Pods that may have gone with their experiment or namespace: nobody could say, yet.
     """
 
     now: datetime
@@ -126,6 +127,7 @@ class Observation:
     config: Callable[[int], Mapping[str, Any]] = no_config
     uri: str = ""
     shown: Mapping[str, int] = field(default_factory=dict)
+    unexplained: frozenset[str] = frozenset()
 
     @property
     def late(self) -> bool:
@@ -191,6 +193,14 @@ class Observation:
             node=self.nodes.get(pod.node, NodeUnread.NOT_ASKED) if pod else NodeUnread.NOT_ASKED,
             heard=max(heard, default=None),
         )
+
+    def in_doubt(self, trial: TrialState) -> bool:
+        """Whether somebody deleted the Pod of the attempt and it matters who, which is not known.
+
+        With a stop intent it does not: that says what the end of the attempt is.
+        """
+        pod = self.pod_of(trial)
+        return pod is not None and pod.uid in self.unexplained and not trial.stop_intent
 
     def wants_ending(self, trial: TrialState) -> bool:
         """Whether exit record and manifests must be read before a row is chosen for the attempt:
