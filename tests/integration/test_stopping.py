@@ -94,6 +94,28 @@ async def test_delete_ends_all_in_order_with_every_cascade(
     await lab.operator.ready()
 
 
+async def test_delete_after_a_change_that_was_refused_ends_in_order(lab: Lab) -> None:
+    made = await lab.apply("stretched", numSamples=2)
+    player = await lab.player("stretched", "00000", 1)
+    await player.annotate({"tune.dev/exit-on-delete": "0"})
+    await player.train(1)
+    await lab.change("stretched", "numSamples", 10_001)
+    assert "lower numSamples" in await lab.condition(
+        "stretched", "Accepted", "False", "TooManyTrials"
+    )
+    await player.train(1)
+    await player.save()
+    await player.end(Outcome.INTERRUPTED)
+    await lab.delete("stretched")
+    await lab.gone("stretched")
+    assert made["metadata"]["uid"] in await lab.event("stretched", "ExperimentStopped")
+    journal = await read_journal(lab, made)
+    assert journal.released
+    (trial,) = journal.state.trials
+    assert (trial.open, trial.phase, trial.plan) == (False, "Pending", (CheckpointRef(1, 2),))
+    assert (trial.failures, trial.disruptions) == (0, 0)
+
+
 async def test_a_foreign_finalizer_holds_the_object_and_nothing_of_ours(lab: Lab) -> None:
     made = await lab.apply("held")
     await saving(lab, "held", "00000")

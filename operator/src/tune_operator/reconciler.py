@@ -228,8 +228,8 @@ class Reconciler:
         """Journal the decision. False when the store did not take it: then nothing happened."""
         before, journal, store = observation.state, run.journal, run.store
         records = changes(before, decision.state, decision.results)
-        if decision.state.generation != before.generation:
-            records = [specification(decision.state.generation, run.obj["spec"]), *records]
+        if run.accepted is not None and decision.state.generation != before.generation:
+            records = [specification(decision.state.generation, run.accepted.raw), *records]
         if not records or journal is None or store is None:
             return not records
         try:
@@ -346,7 +346,7 @@ class Reconciler:
                 self.queue.add(run.key, after=moment - now)
         if run.storage.ok is False and run.durable.ended is None:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
-        if run.acceptance.ok is False:
+        if run.acceptance.ok is False and run.durable.ended is None:
             self.queue.add(run.key, after=REFUSED_SECONDS)
 
     async def _refuse(self, run: Run) -> None:
@@ -356,7 +356,8 @@ class Reconciler:
         """
         if run.durable.ended is not None or run.acceptance.ok is None:
             return
-        if run.accepted is not None:  # it was the Pod that was refused: that may change by itself
+        if run.accepted is not None and not run.accepted.experiment.outdated:
+            # It was the Pod that was refused: that may change by itself.
             self.queue.add(run.key, after=REFUSED_SECONDS)
         generation = run.obj["metadata"].get("generation", 0)
         before = run.obj.get("status") or {}

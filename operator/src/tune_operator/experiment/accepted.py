@@ -7,7 +7,7 @@ number of trials, names that collide as environment variables.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,9 +39,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A specification that can run, with what decides about its trials."""
+    """A specification that can run, with what decides about its trials.
+
+    ``raw`` is the specification as the object held it.
+    """
 
     experiment: Experiment
+    raw: Mapping[str, Any]
     searcher: search.Searcher
     engine: Engine
 
@@ -56,9 +60,21 @@ def parse(obj: Mapping[str, Any], known: Experiment | None = None) -> Experiment
 
     Raises Refused naming every wrong field.
     """
-    meta = obj["metadata"]
-    same = known is not None and known.generation == meta.get("generation", 0)
+    same = known is not None and known.in_force == obj["metadata"].get("generation", 0)
     spec = known.spec if known is not None and same else _validated(obj.get("spec") or {})
+    return _experiment(obj, spec)
+
+
+def kept(obj: Mapping[str, Any], known: Experiment) -> Experiment:
+    """The object as it is now, with a specification that was accepted before its own was refused.
+
+    Whether it is deleted, and what holds it, is of now.
+    """
+    return replace(_experiment(obj, known.spec), accepted_generation=known.in_force)
+
+
+def _experiment(obj: Mapping[str, Any], spec: TuneExperimentSpec) -> Experiment:
+    meta = obj["metadata"]
     return Experiment(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -111,7 +127,7 @@ def accept(experiment: Experiment, raw_spec: Mapping[str, Any]) -> Accepted:
         )
     section = experiment.spec.scheduler.model_dump(by_alias=True, exclude_none=True)
     scheduler = schedulers.build(section, metric=objective.metric, mode=objective.mode)
-    return Accepted(experiment, searcher, Engine(searcher, scheduler))
+    return Accepted(experiment, raw_spec, searcher, Engine(searcher, scheduler))
 
 
 def seed_of(experiment: Experiment) -> int:

@@ -9,7 +9,7 @@ import copy
 import secrets
 from dataclasses import dataclass, replace
 
-from tune_operator.experiment.accepted import Accepted, Refused, accept, parse
+from tune_operator.experiment.accepted import Accepted, Refused, accept, kept, parse
 from tune_operator.experiment.claim import Displaced, Owner
 from tune_operator.experiment.dry_run import Unanswered, would_create
 from tune_operator.experiment.journal import Journal
@@ -59,20 +59,33 @@ class Gates:
     writer: StatusWriter
 
     def accept(self, run: Run) -> Accepted | None:
-        """The parsed specification; None, with a finding, when there is nothing to run."""
+        """The specification in force: the object's own, or the last one that was not refused.
+
+        A change that is refused leaves a finding and nothing else: what runs is heard, settled and
+        stopped as before it. None when this process never accepted one.
+        """
+        known = run.accepted
         try:
-            known = run.accepted
-            experiment = parse(run.obj, known.experiment if known else None)
-            if known is None or known.experiment.generation != experiment.generation:
-                known = accept(experiment, run.obj["spec"])
-                run.acceptance, run.asked = Finding(), float("-inf")
+            fresh = self._fresh(run, known)
         except Refused as refused:
-            run.accepted, run.acceptance = None, refused.finding
-            return None
-        if run.accepted is None:
+            run.acceptance, fresh = refused.finding, None
+        if fresh is not None and known is None:
             run.ready_since = self.writer.clock.now()
-        run.accepted = replace(known, experiment=experiment)
-        return run.accepted
+        if fresh is None and known is not None:
+            fresh = replace(known, experiment=kept(run.obj, known.experiment))
+        run.accepted = fresh
+        return fresh
+
+    def _fresh(self, run: Run, known: Accepted | None) -> Accepted | None:
+        """The object's own specification, validated once per generation; None: it was refused."""
+        generation = run.obj["metadata"].get("generation", 0)
+        if known and known.experiment.outdated and known.experiment.generation == generation:
+            return None
+        experiment = parse(run.obj, known.experiment if known else None)
+        if known is None or known.experiment.in_force != generation:
+            known = accept(experiment, run.obj["spec"])
+            run.acceptance, run.asked = Finding(), float("-inf")
+        return replace(known, experiment=experiment)
 
     async def try_pod(self, run: Run, accepted: Accepted) -> bool:
         """Whether the API server would take the Pod: it validates better than we could.
@@ -81,6 +94,8 @@ class Gates:
         rules may change. Where nobody answers nothing can start, and nothing new is found.
         """
         now = self.writer.clock.monotonic()
+        if accepted.experiment.outdated:
+            return False  # no attempt begins by a specification that somebody has changed
         if not run.acceptance.ok and now >= run.asked + REFUSED_SECONDS:
             try:
                 await self._dry_run(run, accepted)

@@ -99,7 +99,7 @@ class Draft:
             self.run,
             trials=tuple(self.trials),
             started=before.started or (self.now if self.trials else None),
-            generation=self.experiment.generation if self._in_force else before.generation,
+            generation=self.experiment.in_force if self._in_force else before.generation,
         )
         return Decision(
             state=state,

@@ -29,7 +29,11 @@ TEMPLATE_GRACE = 30
 
 @dataclass(frozen=True)
 class Experiment:
-    """The object, parsed."""
+    """The object, parsed.
+
+    ``accepted_generation`` is that of ``spec`` when the object holds a later specification, which
+    was refused.
+    """
 
     namespace: str
     name: str
@@ -39,6 +43,17 @@ class Experiment:
     has_finalizer: bool
     spec: TuneExperimentSpec
     labels: Mapping[str, str] = field(default_factory=dict)
+    accepted_generation: int | None = None
+
+    @property
+    def outdated(self) -> bool:
+        """Whether ``spec`` is only the last one that was accepted."""
+        return self.accepted_generation is not None
+
+    @property
+    def in_force(self) -> int:
+        """The generation of ``spec``."""
+        return self.generation if self.accepted_generation is None else self.accepted_generation
 
     @property
     def grace_seconds(self) -> int:
