@@ -94,7 +94,10 @@ async def test_delete_ends_all_in_order_with_every_cascade(
     await lab.operator.ready()
 
 
-async def test_delete_after_a_change_that_was_refused_ends_in_order(lab: Lab) -> None:
+@pytest.mark.parametrize("restart", [False, True], ids=["", "after a restart"])
+async def test_delete_after_a_change_that_was_refused_ends_in_order(
+    lab: Lab, restart: bool
+) -> None:
     made = await lab.apply("stretched", numSamples=2)
     player = await lab.player("stretched", "00000", 1)
     await player.annotate({"tune.dev/exit-on-delete": "0"})
@@ -103,6 +106,10 @@ async def test_delete_after_a_change_that_was_refused_ends_in_order(lab: Lab) ->
     assert "lower numSamples" in await lab.condition(
         "stretched", "Accepted", "False", "TooManyTrials"
     )
+    if restart:
+        lab.operator.kill()
+        lab.operator.start()
+        await lab.operator.ready()
     await player.train(1)
     await player.save()
     await player.end(Outcome.INTERRUPTED)

@@ -53,7 +53,7 @@ from tune_operator.lifecycle.conditions import (
     merge,
 )
 from tune_operator.lifecycle.decide import Decision, decide
-from tune_operator.lifecycle.events import waiting_events
+from tune_operator.lifecycle.events import left_events, waiting_events
 from tune_operator.lifecycle.judging import SETTLING
 from tune_operator.lifecycle.observation import Observation
 from tune_operator.lifecycle.pod_view import PodView
@@ -125,9 +125,9 @@ class Reconciler:
             await self._abandon(run)
             await self._rest(run)
             return
-        accepted = self.gates.accept(run)
+        accepted = self.gates.accept(run) or await self.gates.recover(run)
         if accepted is None:
-            await (self._abandon(run) if deleting else self._refuse(run))
+            await self._step_blind(run, deleting=deleting)
             return
         if not deleting and run.namespace_ends is not None:
             deleting = True
@@ -163,6 +163,12 @@ class Reconciler:
         else:
             await self._wait(run, observation)
 
+    async def _step_blind(self, run: Run, *, deleting: bool) -> None:
+        """Nobody knows a specification that was ever accepted: nothing can be judged."""
+        if self.clock.monotonic() < run.open_after:
+            return  # the run is somebody else's for now, who may know one
+        await (self._give_up(run) if deleting else self._refuse(run))
+
     async def _overtaken(self, run: Run, pods: Sequence[PodView]) -> bool:
         """Whether these Pods tell of an end that we had not heard of: then decide again.
 
@@ -195,7 +201,7 @@ class Reconciler:
             return run.journal is not None and not run.journal.pending
         if deleting and status.term(run.obj.get("status") or {}) == 0:
             return False  # nobody ever opened it: there is nothing to settle
-        return await self.gates.hold(run, accepted)
+        return await self.gates.hold(run, accepted.experiment.spec.storage)
 
     async def _decide(self, run: Run, observation: Observation) -> None:
         """Decide, journal, show, act: in this order, each only after the one before it landed."""
@@ -359,6 +365,8 @@ class Reconciler:
         if run.accepted is not None and not run.accepted.experiment.outdated:
             # It was the Pod that was refused: that may change by itself.
             self.queue.add(run.key, after=REFUSED_SECONDS)
+        if run.storage.ok is False:  # the journal may know what to go on by
+            self.queue.add(run.key, after=STORE_RETRY_SECONDS)
         generation = run.obj["metadata"].get("generation", 0)
         before = run.obj.get("status") or {}
         found = conditions(run.durable, 0, _findings(run), None, deleting=False)
@@ -373,6 +381,12 @@ class Reconciler:
             await self.writer.write(run, after)
             events = alarms(before.get("conditions") or [], merged)
             await self._act(run, events)
+
+    async def _give_up(self, run: Run) -> None:
+        """Deleted, and nobody can say by which specification it should be settled."""
+        if run.durable.open_attempts:
+            await self._act(run, left_events(settled=False, uri=run.uri))
+        await self._abandon(run)
 
     async def _abandon(self, run: Run) -> None:
         """A deleted object that is not to be settled: its Pods end with their grace, it goes."""

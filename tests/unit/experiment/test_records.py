@@ -88,10 +88,9 @@ class TestFidelity:
     def test_the_strategies_draw_every_field(self) -> None:
         """A field that is added and not drawn would silently not be proven."""
         assert {field.name for field in fields(TrialState)} == {"name", *states.TRIAL}
-        assert {field.name for field in fields(RunState)} - {"run_id", "term"} == {
-            "trials",
-            *states.RUN,
-        }
+        # A specification goes by a record of its own.
+        drawn = {"trials", "specification", *states.RUN}
+        assert {field.name for field in fields(RunState)} == drawn
 
     @pytest.mark.parametrize("objective", [None, 0.0, -1.5, math.inf, -math.inf, math.nan])
     def test_an_objective_of_nothing_is_not_one_of_zero(self, objective: float | None) -> None:
@@ -193,10 +192,12 @@ class TestOrder:
 
 
 class TestSpecification:
-    def test_it_sets_the_generation(self) -> None:
+    def test_it_sets_what_is_in_force(self) -> None:
         record = records.specification(3, {"numSamples": 4})
         assert record == {"type": "spec", "generation": 3, "spec": {"numSamples": 4}}
-        assert records.fold(RunState(), record).generation == 3
+        assert records.fold(RunState(), record) == RunState(
+            generation=3, specification={"numSamples": 4}
+        )
 
 
 class TestOpened:

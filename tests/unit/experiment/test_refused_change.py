@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.experiment.test_look import fail
-from tests.unit.experiment.test_reconciler import change
+from tests.unit.experiment.test_reconciler import change, ended
 from tests.unit.experiment.test_unheard_end import hear_it_go
 from tests.unit.experiment.world import PLACE, World
 from tune_operator.experiment import gates
@@ -103,6 +103,110 @@ class TestDeletion:
         (trial,) = run.durable.trials
         assert (trial.phase, trial.open, trial.failures) == (Phase.PENDING, False, 0)
         assert run.durable.released
+
+
+async def restarted() -> tuple[World, PodIdentity]:
+    """Another process meets the refused change and knows nothing of what was before it."""
+    before, who = await refused()
+    world = World(before.store)
+    world.line.server = world.server = before.server
+    world.see()
+    await world.look(2)
+    return world, who
+
+
+class TestAfterARestart:
+    async def test_the_journal_says_what_is_in_force(self) -> None:
+        world, who = await restarted()
+        accepted = condition(world, "Accepted")
+        assert (accepted["status"], accepted["reason"]) == ("False", "TooManyTrials")
+        assert world.status["state"] == "Running"
+        await world.reports.results(who, ResultsRequest(1, (Result(1, {"accuracy": 0.5}),)))
+        world.clock.advance(2)
+        await world.look()
+        assert world.run.durable.trials[0].seq == 1
+        world.server.change((PODS.plural, who.namespace, who.name), fail)
+        world.see()
+        world.clock.advance(100)
+        await world.look(3)
+        assert world.status["failures"] == 1
+        assert not world.server.of(PODS)
+        assert (world.run.durable.generation, world.status["counts"]["total"]) == (1, 3)
+        change(world, numSamples=4)
+        await world.look(2)
+        assert world.status["counts"]["total"] == 4
+        assert world.server.of(PODS)
+
+    async def test_a_deletion_settles_by_it(self) -> None:
+        world, who = await restarted()
+        run, place = world.run, (PODS.plural, who.namespace, who.name)
+        world.server.delete(PLACE)
+        await world.look(2)
+        assert world.server.objects[place]["metadata"]["finalizers"], "it may still save"
+        world.server.change(place, fail)
+        world.see()
+        await world.look(2)
+        assert run.durable.released
+        assert not run.durable.trials[0].failures
+
+    async def test_a_run_that_is_over_is_not_opened_again(self) -> None:
+        before = await ended()
+        change(before, numSamples=TOO_MANY)
+        shown = before.status
+        world = World(MemoryStore())
+        world.line.server = world.server = before.server
+        await world.look(2)
+        assert world.status == shown
+        assert not await world.store.list("")
+
+    async def test_the_object_says_where_it_lies_and_with_whose_keys(self) -> None:
+        before, _ = await refused()
+        before.server.change(PLACE, lambda obj: obj["spec"]["storage"].update(region="mars-1"))
+        world = World(before.store)
+        world.line.server = world.server = before.server
+        world.see()
+        await world.look()
+        assert world.run.accepted is not None
+        assert world.run.accepted.experiment.spec.storage.region == "mars-1"
+
+
+class TestWithoutAnythingToGoOnBy:
+    """A restart, a refused change, and a journal that cannot be opened."""
+
+    async def lost(self) -> World:
+        before, _ = await refused()
+        away = Away()
+        away.away = True
+        world = World(away)
+        world.line.server = world.server = before.server
+        world.see()
+        return world
+
+    async def test_nothing_is_touched(self) -> None:
+        world = await self.lost()
+        await world.look(2)
+        assert world.status["state"] == "Rejected"
+        assert world.status["live"]
+        (pod,) = world.server.of(PODS)
+        assert "deletionTimestamp" not in pod["metadata"]
+
+    async def test_what_is_somebody_elses_for_now_is_left_to_him(self) -> None:
+        world = await self.lost()
+        await world.look()
+        world.gates.leave(world.run)
+        world.server.delete(PLACE)
+        await world.look()
+        assert PLACE in world.server.objects
+        (pod,) = world.server.of(PODS)
+        assert pod["metadata"]["finalizers"]
+        assert "deletionTimestamp" not in pod["metadata"]
+
+    async def test_a_deletion_does_not_wait_and_says_what_it_leaves(self) -> None:
+        world = await self.lost()
+        world.server.delete(PLACE)
+        await world.look()
+        assert PLACE not in world.server.objects
+        assert world.told.reasons == ["ExperimentCheckpointNotWritten"]
 
 
 class Away(MemoryStore):

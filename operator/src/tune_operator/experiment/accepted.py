@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from tune_operator.api import errors
 from tune_operator.api.constants import EXPERIMENT_FINALIZER
 from tune_operator.api.models import TuneExperimentSpec
+from tune_operator.api.storage import Storage
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.conditions import Finding
 from tune_operator.lifecycle.observation import Experiment
+from tune_operator.lifecycle.trial_state import RunState
 from tune_operator.store.errors import BadLocation
 from tune_operator.store.location import Location
 from tune_operator.tuning import schedulers, search
@@ -71,6 +73,27 @@ def kept(obj: Mapping[str, Any], known: Experiment) -> Experiment:
     Whether it is deleted, and what holds it, is of now.
     """
     return replace(_experiment(obj, known.spec), accepted_generation=known.in_force)
+
+
+def storage_of(obj: Mapping[str, Any]) -> Storage:
+    """Where the run lies, whatever else is wrong with the specification. Raises Refused."""
+    try:
+        return Storage.model_validate((obj.get("spec") or {}).get("storage"))
+    except ValidationError as error:
+        raise Refused("InvalidSpec", errors.describe(error)) from None
+
+
+def recorded(obj: Mapping[str, Any], state: RunState) -> Accepted | None:
+    """The object as it is now, with the specification that its journal says is in force.
+
+    Raises Refused, as for one that an older version has accepted.
+    """
+    if state.specification is None:
+        return None
+    # Which store, and with whose keys, the object says itself: who writes into the bucket may not.
+    raw = {**state.specification, "storage": obj["spec"]["storage"]}
+    experiment = _experiment(obj, _validated(raw))
+    return accept(replace(experiment, accepted_generation=state.generation), raw)
 
 
 def _experiment(obj: Mapping[str, Any], spec: TuneExperimentSpec) -> Experiment:

@@ -6,10 +6,20 @@ Each gate leaves a finding on the run, which becomes a condition; nothing is sta
 from __future__ import annotations
 
 import copy
+import logging
 import secrets
 from dataclasses import dataclass, replace
 
-from tune_operator.experiment.accepted import Accepted, Refused, accept, kept, parse
+from tune_operator.api.storage import Storage
+from tune_operator.experiment.accepted import (
+    Accepted,
+    Refused,
+    accept,
+    kept,
+    parse,
+    recorded,
+    storage_of,
+)
 from tune_operator.experiment.claim import Displaced, Owner
 from tune_operator.experiment.dry_run import Unanswered, would_create
 from tune_operator.experiment.journal import Journal
@@ -25,6 +35,8 @@ from tune_operator.lifecycle.conditions import Finding
 from tune_operator.store.errors import StoreError
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.keys import RunKeys, parse_segment_key, trial_name
+
+logger = logging.getLogger(__name__)
 
 JOURNAL_LOST = (
     "the status shows trials, but the store has no journal of this run: restore the bucket from a "
@@ -87,6 +99,20 @@ class Gates:
             run.acceptance, run.asked = Finding(), float("-inf")
         return replace(known, experiment=experiment)
 
+    async def recover(self, run: Run) -> Accepted | None:
+        """The specification in force by the journal, after a restart that met a refused change.
+
+        None where there is none, or where the journal cannot be opened. Raises as `hold`.
+        """
+        if status.term(run.obj.get("status") or {}) == 0 or run.durable.ended is not None:
+            return None  # nobody ever opened the run, or it is over
+        try:
+            if await self.hold(run, storage_of(run.obj)):
+                run.accepted = recorded(run.obj, run.durable)
+        except Refused as refused:
+            logger.warning("nothing to go on by: %s", refused)
+        return run.accepted
+
     async def try_pod(self, run: Run, accepted: Accepted) -> bool:
         """Whether the API server would take the Pod: it validates better than we could.
 
@@ -132,21 +158,20 @@ class Gates:
                 f"a Pod made from spec.{source} is not allowed here: {error.message}",
             ) from None
 
-    async def open_store(self, run: Run, accepted: Accepted) -> bool:
+    async def open_store(self, run: Run, storage: Storage) -> bool:
         """Connect to the store; False with a finding when it cannot be used."""
         if run.store is not None:
             return True
         if self.writer.clock.monotonic() < run.store_after:
             return False  # a store that hangs must not keep a worker busy at each report
-        spec = accepted.experiment.spec
         try:
-            run.store = await connect(self.kube, run.key[0], spec.storage, self.observe_store)
+            run.store = await connect(self.kube, run.key[0], storage, self.observe_store)
         except StorageProblem as found:
             await self.lose_store(run, found.finding)
             return False
         return True
 
-    async def hold(self, run: Run, accepted: Accepted) -> bool:
+    async def hold(self, run: Run, storage: Storage) -> bool:
         """Whether the run is ours and its journal takes records.
 
         Raises Displaced when somebody else has opened it, and Conflict when the status changed.
@@ -157,7 +182,7 @@ class Gates:
             raise Displaced(f"the status shows a term above {run.journal.term}")
         if self.writer.clock.monotonic() < run.open_after:
             return False
-        if not await self.open_store(run, accepted) or run.store is None:
+        if not await self.open_store(run, storage) or run.store is None:
             return False
         try:
             if run.journal is None:

@@ -193,8 +193,8 @@ def _apply(state: RunState, trials: list[TrialState], record: Record) -> RunStat
             return _read_run(state, record)
         case "spec":
             generation = fields.need(record, "generation", int, "spec")
-            fields.need(record, "spec", dict, "spec")
-            return replace(state, generation=generation)
+            spec = fields.need(record, "spec", dict, "spec")
+            return replace(state, generation=generation, specification=spec)
         case "opened":
             opened_after(record)
             return state

@@ -122,8 +122,9 @@ class TrialState:
 class RunState:
     """All trials that ever started, in order, and the sums that outlive them.
 
-    ``generation`` is that of the specification in force. ``stopped`` says why the whole run is
-    being ended, if it is. ``released``: every attempt is settled or fenced and its owner let go.
+    ``generation`` is that of the specification in force, ``specification`` that one as the object
+    held it; only the journal has it. ``stopped`` says why the whole run is being ended, if it is.
+    ``released``: every attempt is settled or fenced and its owner let go.
     """
 
     trials: tuple[TrialState, ...] = ()
@@ -131,6 +132,7 @@ class RunState:
     started: datetime | None = None
     ended: datetime | None = None
     generation: int = 0
+    specification: Mapping[str, Any] | None = None
     stopped: str = ""
     stopped_message: str = ""
     released: bool = False
