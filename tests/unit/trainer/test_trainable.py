@@ -135,6 +135,39 @@ def test_a_step_must_return_a_dictionary() -> None:
         Wrong().train()
 
 
+def test_a_repeated_result_is_returned_as_it_is_and_not_counted() -> None:
+    trainable = Steps({"results": [{}, {"__duplicate__": True}, {}]})
+    assert trainable.train()["training_iteration"] == 1
+    assert trainable.train() == {"__duplicate__": True}
+    assert trainable.train()["training_iteration"] == 2
+
+
+def test_what_else_a_trainable_has() -> None:
+    class Logs(Steps):
+        logged: dict[str, Any] | None = None
+
+        def log_result(self, result: dict[str, Any]) -> None:
+            self.logged = result
+
+    trainable = Logs({"results": [{"loss": 1}]})
+    result = trainable.train()
+    assert trainable.logged is result
+    assert trainable.get_config() is trainable.config
+    assert trainable.trial_name == trainable.trial_id == "default"
+
+
+def test_a_configuration_is_not_changed_unless_the_author_says_how() -> None:
+    class Changes(Trainable):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.config = new_config
+            return True
+
+    assert Trainable().reset_config({"lr": 1}) is False
+    trainable = Changes({"lr": 0})
+    assert trainable.reset_config({"lr": 1}) is True
+    assert trainable.config == {"lr": 1}
+
+
 def test_the_old_names_work() -> None:
     old = Old({})
     assert old.train()["loss"] == 1.0

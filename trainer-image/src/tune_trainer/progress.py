@@ -1,12 +1,15 @@
 """The fields of a result that are filled in for the user, and which of them survive a restore.
 
 The rules are those of Ray Tune 2.60 (``Trainable.train`` and ``Trainable.restore``): the iteration
-and the totals go on counting after a restore, what is named ``..._since_restore`` starts again.
+and the totals go on from what the checkpoint's result said, what is named ``..._since_restore``
+starts again. One differs: a ``training_iteration`` of the user's own has to grow, and is counted on
+from, because checkpoints are ordered by it.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import socket
@@ -16,28 +19,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tune_trainer import metrics
 from tune_trainer import result as names
+from tune_trainer.protocol import fields
+
+Number = int | float
 
 
 @dataclass
 class Progress:
-    """Counters of one trial, times in seconds. Totals of steps, episodes are None until used."""
+    """Counters of one trial, times in seconds. Totals of steps, episodes are None until used.
+
+    ``timesteps_told`` and ``episodes_told`` are the totals of the last result, where the user may
+    have put others: a restore goes on from those.
+    """
 
     iteration: int = 0
     time_total: float = 0.0
-    timesteps_total: int | None = None
-    episodes_total: int | None = None
+    timesteps_total: Number | None = None
+    episodes_total: Number | None = None
     iterations_since_restore: int = 0
     time_since_restore: float = 0.0
-    timesteps_since_restore: int = 0
+    timesteps_since_restore: Number = 0
+    timesteps_told: Number | None = None
+    episodes_told: Number | None = None
 
     def fill(
         self, reported: Mapping[str, Any], elapsed: float, *, trial_id: str, config: Any
     ) -> dict[str, Any]:
         """Count one iteration and return its result with every automatic field.
 
-        ``elapsed`` is in seconds; a result may override it as ``time_this_iter_s``.
-        Raises ValueError for a ``training_iteration`` of the user's that does not grow.
+        ``elapsed`` is in seconds; a result may override it as ``time_this_iter_s``. Raises
+        ValueError for a field that cannot be counted with, and a ``training_iteration`` of the
+        user's that does not grow.
         """
         result = dict(reported)
         self._count(result, elapsed)
@@ -47,10 +61,13 @@ class Progress:
             result.setdefault(names.TIMESTEPS_TOTAL, self.timesteps_total)
         if self.episodes_total is not None:
             result.setdefault(names.EPISODES_TOTAL, self.episodes_total)
+        self.timesteps_told = _told(result, names.TIMESTEPS_TOTAL)
+        self.episodes_told = _told(result, names.EPISODES_TOTAL)
         if self.timesteps_since_restore:
             result[names.TIMESTEPS_SINCE_RESTORE] = self.timesteps_since_restore
         now = datetime.now().astimezone()
-        result.setdefault(names.TIMESTAMP, int(now.timestamp()))
+        if not result.get(names.TIMESTAMP):
+            result[names.TIMESTAMP] = int(now.timestamp())
         result.update(
             {
                 names.TIME_TOTAL_S: self.time_total,
@@ -67,40 +84,40 @@ class Progress:
         return result
 
     def _count(self, result: dict[str, Any], elapsed: float) -> None:
-        if result.get(names.TIME_THIS_ITER_S) is None:
-            result[names.TIME_THIS_ITER_S] = elapsed
-        spent = float(result[names.TIME_THIS_ITER_S])
-        self.iteration = self._next_iteration(result.get(names.TRAINING_ITERATION))
+        spent = _number(result, names.TIME_THIS_ITER_S)
+        if spent is None:
+            spent = result[names.TIME_THIS_ITER_S] = elapsed
+        steps = _number(result, names.TIMESTEPS_THIS_ITER)
+        episodes = _number(result, names.EPISODES_THIS_ITER)
+        self.iteration = self._next_iteration(_number(result, names.TRAINING_ITERATION))
         self.iterations_since_restore += 1
         self.time_total += spent
         self.time_since_restore += spent
-        if result.get(names.TIMESTEPS_THIS_ITER) is not None:
-            steps = int(result[names.TIMESTEPS_THIS_ITER])
+        if steps is not None:
             self.timesteps_total = (self.timesteps_total or 0) + steps
             self.timesteps_since_restore += steps
-        if result.get(names.EPISODES_THIS_ITER) is not None:
-            episodes = int(result[names.EPISODES_THIS_ITER])
+        if episodes is not None:
             self.episodes_total = (self.episodes_total or 0) + episodes
 
-    def _next_iteration(self, reported: Any) -> int:
-        """The count, or the user's own number: checkpoints are ordered by it, so it must grow."""
+    def _next_iteration(self, reported: Number | None) -> int:
+        """The count, or the user's own number."""
         if reported is None:
             return self.iteration + 1
-        number = int(reported)
-        if number <= self.iteration:
+        if not self.iteration < reported <= fields.LARGEST or reported != int(reported):
             raise ValueError(
-                f"step() returned {names.TRAINING_ITERATION} {number} after {self.iteration}: "
-                "it must grow with every result; leave it out to have it counted"
+                f"the result has {names.TRAINING_ITERATION} {reported} after {self.iteration}: it "
+                "must grow with every result and be whole; leave it out to have it counted"
             )
-        return number
+        return int(reported)
 
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
+        steps, episodes = self.timesteps_told, self.episodes_told
         return {
             "iteration": self.iteration,
             "timeTotal": self.time_total,
-            "timestepsTotal": self.timesteps_total,
-            "episodesTotal": self.episodes_total,
+            "timestepsTotal": self.timesteps_total if steps is None else steps,
+            "episodesTotal": self.episodes_total if episodes is None else episodes,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -112,6 +129,25 @@ class Progress:
         self.iterations_since_restore = 0
         self.time_since_restore = 0.0
         self.timesteps_since_restore = 0
+        self.timesteps_told = self.episodes_told = None
+
+
+def _number(result: Mapping[str, Any], name: str) -> Number | None:
+    """A number that the SDK counts with; None where there is none. Raises ValueError."""
+    value = metrics.plain(result.get(name))
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"the result has {name} {value!r}: expected a finite number")
+    return value
+
+
+def _told(result: Mapping[str, Any], name: str) -> Number | None:
+    """The total of a result, if one can go on from it; it may be anything of the user's."""
+    try:
+        return _number(result, name)
+    except ValueError:
+        return None
 
 
 class Stopwatch:

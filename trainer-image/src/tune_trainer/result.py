@@ -8,6 +8,15 @@ DONE: Final = "done"
 SHOULD_CHECKPOINT: Final = "should_checkpoint"
 """A truthy value in a result asks for a checkpoint after this iteration."""
 
+DUPLICATE: Final = "__duplicate__"
+"""In a result of ``step``: there is no new one, the last is the final one and the trial is done.
+
+A function that returns ends its trial so; the last result is neither counted nor sent again.
+"""
+
+DEFAULT_METRIC: Final = "_metric"
+"""Name of a number that a function returns or yields instead of a dictionary."""
+
 TRAINING_ITERATION: Final = "training_iteration"
 TIME_THIS_ITER_S: Final = "time_this_iter_s"
 TIME_TOTAL_S: Final = "time_total_s"

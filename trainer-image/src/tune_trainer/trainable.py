@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from tune_trainer import result as names
 from tune_trainer.context import TrialContext, current
 from tune_trainer.progress import Stopwatch
 
@@ -51,18 +52,33 @@ class Trainable:
         """Name of the trial, such as ``"00003"``; ``"default"`` outside an experiment."""
         return self.__context.trial_id
 
+    @property
+    def trial_name(self) -> str:
+        """The same as ``trial_id``: a trial has one name here."""
+        return self.trial_id
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration of the trial."""
+        return self.config
+
     def train(self) -> dict[str, Any]:
         """Run ``step`` once and return its result with the automatic fields filled in.
 
-        Raises TypeError when ``step`` returns no dictionary, and what ``step`` raises.
+        A result with ``__duplicate__`` says that there is no new one: it is returned as it is, and
+        nothing is counted. Raises TypeError when ``step`` returns no dictionary, and what ``step``
+        raises.
         """
         watch = Stopwatch()
         reported = self.step()
         if not isinstance(reported, Mapping):
             raise TypeError(f"step() must return a dict, got {type(reported).__name__}")
-        return self.__context.progress.fill(
+        if names.DUPLICATE in reported:
+            return dict(reported)
+        result = self.__context.progress.fill(
             reported, watch.seconds(), trial_id=self.trial_id, config=self.config
         )
+        self.log_result(result)
+        return result
 
     @classmethod
     def can_save(cls) -> bool:
@@ -97,6 +113,16 @@ class Trainable:
         The directory goes away when this method has returned.
         """
         self._restore(checkpoint)
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Look at a whole result, before it is judged and reported."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002 - for subclasses
+        """Take another configuration without being made anew; False: that is not possible.
+
+        Every attempt has a Pod and a Trainable of its own, so nothing calls it at present.
+        """
+        return False
 
     def cleanup(self) -> None:
         """Release what ``setup`` acquired; called when the attempt ends by itself."""
