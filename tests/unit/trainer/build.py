@@ -52,8 +52,12 @@ class Ledger:
         self.refs.append(ref)
 
 
+MARK = "mark"
+"""An empty file beside the others: a checkpoint of none at all is refused."""
+
+
 class Files(Trainable):
-    """Its state is a set of files."""
+    """Its state is a set of files, of none as well."""
 
     files: dict[str, bytes]
     loaded: dict[str, bytes] | None = None
@@ -62,6 +66,7 @@ class Files(Trainable):
         self.files = {}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        Path(checkpoint_dir, MARK).touch()
         for name, data in self.files.items():
             path = Path(checkpoint_dir, name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +77,11 @@ class Files(Trainable):
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its relative path."""
+    """Every file below a folder by its relative path, but for the mark."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != MARK
     }
 
 

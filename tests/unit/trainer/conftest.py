@@ -1,10 +1,12 @@
 """Doubles of the store and the operator, fresh for each test."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.unit.trainer.attempts import Attempts
 from tests.unit.trainer.operator_server import TOKEN, OperatorServer, session_response
 from tests.unit.trainer.process import Gate, Trainer
 from tests.unit.trainer.s3_server import S3Server
@@ -34,6 +36,20 @@ def client(operator: OperatorServer, tmp_path: Path) -> Iterator[OperatorClient]
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
     found = OperatorClient(operator.url, operator.ca, token)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def attempts(
+    operator: OperatorServer, client: OperatorClient, s3: S3Server, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Attempts]:  # fmt: skip
+    """Runs attempts in this process, against that operator and that store."""
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(staging))
+    found = Attempts(operator, client, s3)
     yield found
     found.close()
 

@@ -25,16 +25,38 @@ def test_a_trainable_is_found(module: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        "def mine(config): pass",
+        "def mine(config, seed=7): pass",
+        "def mine(*args): pass",
+        "mine = lambda config: None",
+        "class Mine:\n    def __call__(self, config): pass\nmine = Mine()",
+        "import functools\ndef f(a, config): pass\nmine = functools.partial(f, 3)",
+    ],
+)
+def test_a_function_of_the_configuration_is_found(module: Path, source: str) -> None:
+    module.write_text(source)
+    found = entrypoint.load("user_module:mine")
+    assert found.can_save()
+    assert found.can_load()
+
+
+@pytest.mark.parametrize(
     ("name", "source", "message"),
     [
-        ("user_module", "", "expected module:Class"),
-        ("user_module:", "", "expected module:Class"),
-        (":Mine", "", "expected module:Class"),
+        ("user_module", "", "expected module:name"),
+        ("user_module:", "", "expected module:name"),
+        (":Mine", "", "expected module:name"),
         ("no_such_module:Mine", "", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("user_module:Mine", "", "has no attribute 'Mine'"),
         ("user_module:Mine", "Mine = 3", "is a int, expected a subclass"),
         ("user_module:Mine", "class Mine: pass", "is a class, expected a subclass"),
-        ("user_module:mine", "def mine(config): pass", "is a function, expected a subclass"),
+        ("user_module:mine", "def mine(): pass", "as its one argument, train(config): too many"),
+        ("user_module:mine", "def mine(a, b): pass", "missing a required argument: 'b'"),
+        ("user_module:mine", "async def mine(config): pass", "is async"),
+        ("user_module:mine", "async def mine(config): yield", "is async"),
+        ("user_module:mine", "mine = dict.update", "as its one argument"),
         ("user_module:Mine", "import no_such_library", "No module named 'no_such_library'"),
         ("user_module:Mine", "x = (", "SyntaxError"),
         ("user_module:Mine", "raise SystemExit(3)", "SystemExit: 3"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.trainer.build import KEYS, quick_retry
@@ -184,6 +185,72 @@ def test_a_checkpoint_is_made_once_for_each_directive(
     training.run(**changes)
     assert training.saved == saved
     assert training.iterations == (6 if STOP in directives.values() else 10)
+
+
+class Asks(Count):
+    """Asks for a checkpoint in the iterations that its configuration lists, in its own way."""
+
+    def step(self) -> dict[str, Any]:
+        asks = self.iteration + 1 in self.config["asks"]
+        return super().step() | {"should_checkpoint": self.config["way"] if asks else 0}
+
+
+@pytest.mark.parametrize(
+    ("way", "changes", "forced", "periodic"),
+    [
+        pytest.param(True, {}, {2, 5}, set(), id="without a frequency"),
+        pytest.param(True, {"frequency": 4}, {2, 5}, {4, 8}, id="beside a frequency"),
+        pytest.param(True, {"frequency": 5}, {2, 5}, {10}, id="once where a period ends"),
+        pytest.param(True, {"at_end": True}, {2, 5, 10}, set(), id="beside the end's"),
+        pytest.param(
+            True, {"criteria": {"training_iteration": 5.0}, "at_end": True, "frequency": 5},
+            {2, 5}, set(), id="once at the end",
+        ),
+        pytest.param(1, {}, {2, 5}, set(), id="a number"),
+        pytest.param("yes", {}, {2, 5}, set(), id="a text"),
+        pytest.param(np.True_, {}, {2, 5}, set(), id="NumPy's truth"),
+        pytest.param(np.False_, {}, set(), set(), id="NumPy's falsehood"),
+        pytest.param(None, {}, set(), set(), id="null"),
+    ],
+)  # fmt: skip
+def test_a_truthy_should_checkpoint_saves_whatever_the_frequency(
+    training: Training, way: Any, changes: dict[str, Any], forced: set[int], periodic: set[int]
+) -> None:
+    training.run(Asks, config={"start": 0, "asks": [2, 5], "way": way}, **changes)
+    saved = set(training.saved)
+    assert forced <= saved <= forced | periodic  # those are skipped while an upload runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "saved"),
+    [
+        pytest.param({}, [], id="not at the end"),
+        pytest.param({"at_end": True}, [3], id="at the end"),
+        pytest.param({"at_end": True, "frequency": 3}, [3], id="once where a period ends"),
+    ],
+)
+@pytest.mark.parametrize("how", ["done", "criterion", "duplicate"])
+def test_at_the_end_whatever_ends_it(
+    training: Training, changes: dict[str, Any], saved: list[int], how: str
+) -> None:
+    criteria = {"training_iteration": 3.0 if how == "criterion" else 10.0}
+    kind = {"done": Done, "duplicate": Repeats}.get(how, Count)
+    end = training.run(kind, criteria=criteria, **changes)
+    assert end.outcome is Outcome.COMPLETED
+    assert (training.iterations, training.saved) == (3, saved)
+
+
+class Repeats(Count):
+    """Says after its third iteration that this was the last one."""
+
+    def step(self) -> dict[str, Any]:
+        return {"__duplicate__": True} if self.iteration == 3 else super().step()
+
+
+def test_a_repeated_result_ends_the_trial_and_is_no_result(training: Training) -> None:
+    end = training.run(Repeats)
+    assert (end.outcome, end.reason) == (Outcome.COMPLETED, "Completed")
+    assert [result.seq for result in training.reporter.undurable()] == [1, 2, 3]
 
 
 class Gated(MemoryStore):

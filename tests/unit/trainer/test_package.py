@@ -11,8 +11,19 @@ PROJECT = Path(__file__).parents[3] / "trainer-image" / "pyproject.toml"
 
 
 def test_the_public_names() -> None:
-    assert tune_trainer.__all__ == ["SHOULD_CHECKPOINT", "Trainable"]
+    assert tune_trainer.__all__ == [
+        "SHOULD_CHECKPOINT",
+        "Checkpoint",
+        "Trainable",
+        "TrialStopped",
+        "TuneContext",
+        "get_checkpoint",
+        "get_context",
+        "report",
+    ]
     assert set(tune_trainer.__all__) <= set(dir(tune_trainer))
+    assert all(getattr(tune_trainer, name) is not None for name in tune_trainer.__all__)
+    assert tune_trainer.SHOULD_CHECKPOINT == tune_trainer.result.SHOULD_CHECKPOINT
     assert tune_trainer.SHOULD_CHECKPOINT == "should_checkpoint"
     assert tune_trainer.Trainable.__module__ == "tune_trainer.trainable"
     assert not hasattr(tune_trainer, "no_such_name")
@@ -40,5 +51,5 @@ def test_the_protocol_needs_the_standard_library_alone() -> None:
 
 
 def test_a_trainable_needs_no_store_client() -> None:
-    statement = "from tune_trainer import Trainable, SHOULD_CHECKPOINT"
+    statement = "from tune_trainer import *"
     assert not imported_by(statement) & {"minio", "urllib3", "certifi", "ssl"}

@@ -186,7 +186,7 @@ def test_a_checkpoint_of_a_finished_trial_trains_no_further(
     [
         pytest.param("counting:Raises", {}, "ValueError", "the loss is gone", id="raises"),
         pytest.param("counting:Nothing", {}, "EntrypointError", "no attribute", id="no class"),
-        pytest.param("counting:function", {}, "EntrypointError", "function", id="function"),
+        pytest.param("counting:number", {}, "EntrypointError", "is a int", id="no function"),
         pytest.param("nowhere:X", {}, "EntrypointError", "No module named", id="no module"),
         pytest.param(
             "counting:Silent", {}, "MetricMissing",

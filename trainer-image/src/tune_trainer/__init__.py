@@ -1,4 +1,6 @@
-"""The SDK of a trial: subclass ``Trainable``, and ``python -m tune_trainer module:Class`` runs it.
+"""The SDK of a trial: a ``Trainable``, or a function that calls ``report``.
+
+``python -m tune_trainer module:name`` runs either in the Pod of a trial.
 
 Attributes load on first use, so that ``import tune_trainer`` and ``import tune_trainer.protocol``
 (which the operator does) pull in neither the store's client nor anything else.
@@ -9,16 +11,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune_trainer.checkpoint.reference import Checkpoint
+    from tune_trainer.context import TuneContext, get_context
+    from tune_trainer.function import TrialStopped, get_checkpoint, report
     from tune_trainer.result import SHOULD_CHECKPOINT
     from tune_trainer.trainable import Trainable
 
-__all__ = ["SHOULD_CHECKPOINT", "Trainable"]
+__all__ = [
+    "SHOULD_CHECKPOINT",
+    "Checkpoint",
+    "Trainable",
+    "TrialStopped",
+    "TuneContext",
+    "get_checkpoint",
+    "get_context",
+    "report",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "SHOULD_CHECKPOINT": "tune_trainer.result",
+    "Checkpoint": "tune_trainer.checkpoint.reference",
     "Trainable": "tune_trainer.trainable",
+    "TrialStopped": "tune_trainer.function",
+    "TuneContext": "tune_trainer.context",
+    "get_checkpoint": "tune_trainer.function",
+    "get_context": "tune_trainer.context",
+    "report": "tune_trainer.function",
 }
 
 

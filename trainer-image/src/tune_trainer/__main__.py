@@ -1,4 +1,4 @@
-"""``python -m tune_trainer module:Class``: what the image runs."""
+"""``python -m tune_trainer module:name``: what the image runs."""
 
 import sys
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_trainer import departure, state
+from tune_trainer import context, departure, state
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
-from tune_trainer.context import TrialContext, current
+from tune_trainer.context import Facts, TrialContext, current
 from tune_trainer.ending import End, Ending
 from tune_trainer.errors import AttemptFailed, Fenced, TrainerError, Unusable
-from tune_trainer.failure import describe
+from tune_trainer.failure import describe, during
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.loop import TrainingLoop, require_checkpoints
@@ -24,7 +24,7 @@ from tune_trainer.pace import Pace
 from tune_trainer.progress import Progress
 from tune_trainer.protocol.environment import EXIT_OK, EXIT_UNUSABLE
 from tune_trainer.protocol.exit_record import Outcome
-from tune_trainer.protocol.keys import RunKeys
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys
 from tune_trainer.protocol.messages import SessionResponse
 from tune_trainer.reporter import Reporter
 from tune_trainer.retry import Retry
@@ -74,7 +74,8 @@ class AttemptRunner:
         self._ending.tell(self._limits.complete)
         if end.outcome is Outcome.FAILED:
             # The kubelet shows the end of the log as the container's message.
-            log.error("%s: %s", end.reason, end.message)
+            log.error("trial %s, attempt %d: %s: %s", self._session.trial, self._session.attempt,
+                      end.reason, end.message)  # fmt: skip
         return end.code
 
     def _end(self, entry: type[Trainable] | AttemptFailed) -> End:
@@ -93,11 +94,7 @@ class AttemptRunner:
     def _train(self, entry: type[Trainable]) -> End:
         progress = Progress()
         restored: Mapping[str, Any] | None = None
-        token = current.set(TrialContext(self._session.trial, progress))
-        try:
-            trainable = entry(dict(self._session.config))
-        finally:
-            current.reset(token)
+        trainable = self._made(entry, progress)
         self._trainable = trainable
         if self._session.plan:
             restored = self._restore(trainable, progress)
@@ -107,7 +104,30 @@ class AttemptRunner:
             self._session, trainable, progress, self._saver, self._reporter, self._interruption,
             pace, self._limits,
         )  # fmt: skip
+        self._enter_context(loop.wants_checkpoint)
         return loop.run(restored)
+
+    def _made(self, entry: type[Trainable], progress: Progress) -> Trainable:
+        trial = self._session.trial
+        self._enter_context(lambda: False)  # there is nothing to save yet
+        token = current.set(TrialContext(trial, progress, self._uri))
+        try:
+            with during("setup()", trial, progress.iteration):
+                return entry(dict(self._session.config))
+        finally:
+            current.reset(token)
+
+    def _enter_context(self, wanted: Callable[[], bool]) -> None:
+        """What ``get_context()`` tells the user's code."""
+        session = self._session
+        context.enter(
+            Facts(session.experiment, session.trial, session.attempt, dict(session.config), wanted)
+        )
+
+    def _uri(self, iteration: int) -> str:
+        """Of a checkpoint that this attempt commits."""
+        ref = CheckpointRef(self._session.attempt, iteration)
+        return f"s3://{self._session.storage.bucket}/{self._keys.manifest(ref)}"
 
     def _restore(self, trainable: Trainable, progress: Progress) -> Mapping[str, Any]:
         retry = Retry(self._limits.restore, denied=self._limits.denied)

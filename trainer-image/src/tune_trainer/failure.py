@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tune_trainer.errors import TrainerError
 from tune_trainer.protocol.exit_record import MESSAGE_LIMIT
 
 FRAMES = 5
@@ -13,8 +16,24 @@ FRAMES = 5
 _OURS = str(Path(__file__).parent)
 
 
+@contextmanager
+def during(call: str, trial: str, iteration: int) -> Iterator[None]:
+    """Note at an exception of the user's code in which call it was raised; the innermost counts.
+
+    The frames do not tell it when it was raised deep inside a library.
+    """
+    try:
+        yield
+    except TrainerError:
+        raise
+    except BaseException as error:
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"in {call} of trial {trial}, iteration {iteration}")
+        raise
+
+
 def describe(error: BaseException) -> str:
-    """Type and text first, then the last frames outside the SDK, innermost last; at most 1 KiB."""
+    """Type, text and notes first, then the last frames outside the SDK, innermost last; 1 KiB."""
     head = "".join(traceback.format_exception_only(error)).strip()
     frames = [
         frame

@@ -11,6 +11,8 @@ from tune_trainer import result as names
 from tune_trainer.checkpoint.saver import Saver
 from tune_trainer.ending import End
 from tune_trainer.errors import AttemptFailed
+from tune_trainer.failure import during
+from tune_trainer.function import FunctionTrainable
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.pace import Pace
@@ -41,8 +43,17 @@ class TrainingLoop:
         self._limits = limits
         self._obeyed = ""
         self._first = frozenset(
-            {session.metric, *session.criteria, names.DONE, names.TRAINING_ITERATION}
-        )
+            {
+                session.metric, *session.criteria,
+                names.DONE, names.SHOULD_CHECKPOINT, names.TRAINING_ITERATION,
+            }
+        )  # fmt: skip
+        self._cut = False
+        # A class saves when it is told to, a function when it reports a checkpoint.
+        self._by_itself = isinstance(trainable, FunctionTrainable)
+        self._call = f"{type(trainable).__name__}()" if self._by_itself else "step()"
+        self._told_no = False
+        self._crossed = False
 
     def run(self, restored: Mapping[str, Any] | None) -> End:
         """Train until the trial is done, a criterion is reached, or a signal came.
@@ -53,13 +64,23 @@ class TrainingLoop:
         if restored is not None and (end := self._end(restored)):
             return End(end.outcome, end.reason, end.message, last_result=Result(1, restored))
         while True:
-            if self._interruption.requested.is_set():
+            if self._interruption.requested.is_set() and not self._crossed:
                 return self._interrupted()
+            self._told_no = False
             self._pace.begin()
-            result = self._trainable.train()
+            with during(self._call, self._session.trial, self._progress.iteration + 1):
+                result = self._trainable.train()
             seconds = self._pace.end()
             if end := self._take(result, seconds):
                 return end
+
+    def wants_checkpoint(self) -> bool:
+        """What a function is told that asks; it does so while this loop waits for its report."""
+        directive = self._reporter.directive
+        asked = directive.kind is DirectiveKind.CHECKPOINT and directive.id != self._obeyed
+        wanted = asked or self._interruption.requested.is_set()
+        self._told_no = not wanted
+        return wanted
 
     def _take(self, raw: dict[str, Any], seconds: float) -> End | None:
         """One result: judge it, keep it, save if due, do what the operator says.
@@ -67,18 +88,43 @@ class TrainingLoop:
         Of ends that come together the trial's own wins, then a Stop, then a signal: the order in
         which the operator ranks them.
         """
-        result = metrics.bounded(metrics.plain(raw), self._limits.result_bytes, self._first)
+        if names.DUPLICATE in raw:
+            return self._completed()
+        result = self._bounded(metrics.plain(raw))
         metrics.require_objective(result, self._session.metric)
         end = self._end(result)
         if end is None:
             metrics.require_criteria(result, self._session.criteria)
         self._reporter.add(result)  # before the save: the manifest carries it
         self._save_if_due(result, last=end is not None)
+        # A signal may come between a function's question and its report: then it gets one more
+        # iteration, in which the answer is another. The grace bounds that.
+        self._crossed = self._by_itself and self._told_no and not _asks_to_save(result)
         if end is None:
             end = self._obey(self._reporter.answer(seconds), result)
         if end is not None:
             self._saver.wait()
         return end
+
+    def _completed(self) -> End:
+        """There is no further result: the last one is the final one."""
+        last = self._reporter.last
+        if last is not None and self._session.at_end:
+            self._save(last.metrics, forced=True)
+        self._saver.wait()
+        return End(Outcome.COMPLETED, Reason.COMPLETED)
+
+    def _bounded(self, plain: dict[str, Any]) -> dict[str, Any]:
+        limit = self._limits.result_bytes
+        result = metrics.bounded(plain, limit, self._first)
+        if not self._cut and result.keys() != plain.keys():
+            self._cut = True
+            log.warning(
+                "trial %s: a result of %s has more than %d bytes of JSON: its smallest values are "
+                "kept, %d of them; report fewer metrics", self._session.trial, self._call, limit,
+                len(result),
+            )  # fmt: skip
+        return result
 
     def _end(self, result: Mapping[str, Any]) -> End | None:
         if result.get(names.DONE):
@@ -89,7 +135,7 @@ class TrainingLoop:
 
     def _save_if_due(self, result: Mapping[str, Any], *, last: bool) -> None:
         frequency = self._session.frequency
-        forced = bool(result.get(names.SHOULD_CHECKPOINT)) or (last and self._session.at_end)
+        forced = _asks_to_save(result) or (last and self._session.at_end)
         periodic = frequency > 0 and self._progress.iteration % frequency == 0
         if forced or periodic:
             self._save(result, forced=forced)
@@ -105,8 +151,11 @@ class TrainingLoop:
                     self._save(result, forced=True)
                 return End(Outcome.STOPPED, Reason.STOPPED_BY_DIRECTIVE, directive=directive.id)
             case DirectiveKind.CHECKPOINT if directive.id != self._obeyed:
-                self._obeyed = directive.id
-                self._save_if_possible(result, directive.id)
+                if not self._by_itself:
+                    self._obeyed = directive.id
+                    self._save_if_possible(result, directive.id)
+                elif _asks_to_save(result):  # else should_checkpoint() tells the function
+                    self._obeyed = directive.id
         return None
 
     def _save_if_possible(self, result: Mapping[str, Any], asked_by: str) -> None:
@@ -118,14 +167,26 @@ class TrainingLoop:
     def _interrupted(self) -> End:
         """Save what there is; the attempt's successor goes on from it."""
         last = self._reporter.last
-        if last is not None and self._trainable.can_save():
+        if last is not None and self._trainable.can_save() and not self._by_itself:
             self._save(last.metrics, forced=True)
         self._saver.wait()
         return End(Outcome.INTERRUPTED, "Interrupted", signal=self._interruption.signal)
 
 
+def _asks_to_save(result: Mapping[str, Any]) -> bool:
+    return bool(result.get(names.SHOULD_CHECKPOINT))
+
+
 def require_checkpoints(session: SessionResponse, trainable: type[Trainable]) -> None:
-    """Raises AttemptFailed (NotCheckpointable) when a class cannot do what is asked of it."""
+    """Raises AttemptFailed (NotCheckpointable) when a trainable cannot do what is asked of it."""
+    if issubclass(trainable, FunctionTrainable):
+        asked = {"frequency": session.frequency, "atEnd": session.at_end}
+        if fields := [f"spec.checkpoint.{name}" for name, value in asked.items() if value]:
+            raise AttemptFailed(
+                Reason.NOT_CHECKPOINTABLE,
+                f"{' and '.join(fields)} cannot be used with {trainable.__name__}(): a function "
+                "itself says when it saves, with report(metrics, checkpoint=...)",
+            )
     if (session.frequency or session.at_end) and not trainable.can_save():
         raise AttemptFailed(
             Reason.NOT_CHECKPOINTABLE,

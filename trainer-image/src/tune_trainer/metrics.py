@@ -6,35 +6,70 @@ Pure functions. Nested keys are named with "/", as Ray Tune flattens them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeGuard
 
 from tune_trainer.errors import AttemptFailed
 from tune_trainer.protocol.environment import flatten
 from tune_trainer.protocol.exit_record import Reason
+from tune_trainer.protocol.numbers import DEPTH_LIMIT
 
 TEXT_LIMIT = 256
 """Characters kept of a value that has no JSON form and is told as text."""
 
+LARGE = 2**53
 
-def plain(value: Any) -> Any:
-    """The value as JSON types: NumPy scalars and arrays by value, anything unknown as its text."""
+DEEPEST = DEPTH_LIMIT - 10
+"""Levels of a result; what lies deeper is told as text, for messages around it have levels too."""
+
+
+def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """The value as JSON types: NumPy scalars and arrays by value, anything unknown as its text.
+
+    So is what is nested too deeply, or in itself. ``around`` are the IDs of what contains it.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return str(value)
+    if type(value) is float or (type(value) is int and -LARGE < value < LARGE):
+        return value  # nearly all are such
+    if len(around) > DEEPEST or id(value) in around:
+        return _text(value)
+    inner = (*around, id(value))
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {_key(key): plain(item, inner) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, inner) for item in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return plain(value.item())  # a NumPy scalar, or a tensor without dimensions
+        return plain(value.item(), inner)  # a NumPy scalar, or a tensor without dimensions
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    for number in (int, float):
-        if isinstance(value, number):
-            return number(value)
-    return str(value)[:TEXT_LIMIT]
+        return plain(value.tolist(), inner)
+    return _number_or_text(value)
+
+
+def _key(key: Any) -> str:
+    return str(key) if isinstance(key, str) else _text(key)
+
+
+def _number_or_text(value: Any) -> Any:
+    if isinstance(value, int):
+        try:
+            float(value)
+        except OverflowError:  # nor does JSON read one back
+            return math.inf if value > 0 else -math.inf
+        return int(value)
+    return float(value) if isinstance(value, float) else _text(value)
+
+
+def _text(value: Any) -> str:
+    """The value's own text, if it has one."""
+    try:
+        return str(value)[:TEXT_LIMIT]
+    except Exception:  # noqa: BLE001 - the user's objects may raise anything
+        return f"<{type(value).__name__}>"
 
 
 def bounded(result: Mapping[str, Any], limit: int, first: Collection[str]) -> dict[str, Any]:
@@ -108,4 +143,9 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def _size(value: Any) -> int:
+    """Bytes of JSON. The short ways are for results of very many values."""
+    if type(value) is str:
+        return len(encode_basestring_ascii(value))
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return len(repr(value))
     return len(json.dumps(value))

@@ -60,6 +60,11 @@ class Reporter:
         """Results that were given up because the spool was full."""
         return self._spool.merged
 
+    @property
+    def directive(self) -> Directive:
+        """What the operator said last."""
+        return self._directive
+
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from tune_trainer.limits import Limits
 from tune_trainer.operator_client import OperatorClient
 from tune_trainer.protocol.environment import EXIT_FAILED, EXIT_UNUSABLE
 from tune_trainer.settings import Settings
+from tune_trainer.store import connection
 from tune_trainer.store.s3 import S3Store
 from tune_trainer.trainable import Trainable
 
@@ -50,10 +52,16 @@ def _run(settings: Settings, limits: Limits) -> int:
     )  # fmt: skip
     opened = session.open_session(client, request, limits.session)
     storage = opened.storage
+
+    @functools.cache
+    def bucket(name: str) -> S3Store:
+        return S3Store(storage.endpoint, storage.region, name, settings.credentials)
+
     try:
-        store = S3Store(storage.endpoint, storage.region, storage.bucket, settings.credentials)
+        store = bucket(storage.bucket)
     except ValueError as error:
         raise Unusable(f"spec.storage.endpoint {storage.endpoint!r}: {error}") from None
+    connection.use(bucket)  # for checkpoints that the user's code names by URI
     return AttemptRunner(opened, client, store, interruption, limits).run(entry)
 
 

@@ -32,7 +32,7 @@ class Settings:
         if not entrypoint or len(arguments) > 1:
             raise AttemptFailed(
                 Reason.ENTRYPOINT_ERROR,
-                "name what to train, module:Class, as the one argument of container trainer "
+                "name what to train, module:name, as the one argument of container trainer "
                 f"(args) or in {env.ENTRYPOINT}",
             )
         return cls(

@@ -11,11 +11,13 @@ import json
 import math
 import os
 import pickle
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tune_trainer.failure import during
 from tune_trainer.trainable import Trainable
 
 JSON_FILE = "tune_state.json"
@@ -44,9 +46,19 @@ class Saved:
 def save(trainable: Trainable, directory: Path) -> Saved:
     """Have the trainable save itself into an empty directory.
 
-    Raises ValueError for a path outside it, TypeError for any other return value.
+    Raises ValueError for a path outside it and for nothing saved, TypeError for any other return
+    value, and what the user's code raises.
     """
-    returned: Any = trainable.save_checkpoint(str(directory))
+    with during("save_checkpoint()", trainable.trial_id, trainable.iteration):
+        returned: Any = trainable.save_checkpoint(str(directory))
+        if not directory.is_dir():
+            raise ValueError("save_checkpoint() removed the directory that it was given")
+        saved = _saved(returned, directory)
+        _require_files(directory)
+        return saved
+
+
+def _saved(returned: Any, directory: Path) -> Saved:
     if returned is None:
         return Saved(Kind.DIRECTORY)
     if isinstance(returned, dict):
@@ -62,6 +74,11 @@ def save(trainable: Trainable, directory: Path) -> Saved:
 
 def load(trainable: Trainable, kind: str, relative: str, directory: Path) -> None:
     """Hand a restored directory back in the form in which it was saved; raises ValueError."""
+    with during("load_checkpoint()", trainable.trial_id, trainable.iteration):
+        _load(trainable, kind, relative, directory)
+
+
+def _load(trainable: Trainable, kind: str, relative: str, directory: Path) -> None:
     match kind:
         case Kind.DIRECTORY:
             trainable.load_checkpoint(str(directory))
@@ -96,8 +113,57 @@ def _save_dict(state: dict[Any, Any], directory: Path) -> Saved:
     if exact(state):
         _write_new(directory / JSON_FILE, json.dumps(state).encode())
         return Saved(Kind.JSON)
-    _write_new(directory / PICKLE_FILE, pickle.dumps(state, protocol=5))
+    _write_new(directory / PICKLE_FILE, _pickled(state))
     return Saved(Kind.PICKLE)
+
+
+def _pickled(state: dict[Any, Any]) -> bytes:
+    """Raises TypeError that names the entry."""
+    try:
+        return pickle.dumps(state, protocol=5)
+    except Exception as error:
+        culprits = [repr(key) for key, value in state.items() if not _can_pickle(value)]
+        where = f" at key {', '.join(culprits)}" if culprits else ""
+        raise TypeError(
+            f"save_checkpoint() returned a dictionary that cannot be pickled{where}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _can_pickle(value: Any) -> bool:
+    try:
+        pickle.dumps(value, protocol=5)
+    except Exception:  # noqa: BLE001 - objects may raise anything
+        return False
+    return True
+
+
+def _require_files(directory: Path) -> None:
+    """Raises ValueError unless there are files, each with a name that can be stored and read back.
+
+    An empty checkpoint would be the newest one, and nothing could go on from it.
+    """
+    found = False
+    for folder, folders, files in os.walk(directory):
+        for name in [*folders, *files]:
+            mode = _mode(Path(folder) / name)
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise ValueError(f"save_checkpoint() left {name!r}, which is no regular file")
+            if "\\" in name or name != name.encode(errors="replace").decode():
+                raise ValueError(f"save_checkpoint() left {name!r}: no name that can be stored")
+            found = found or stat.S_ISREG(mode) or (Path(folder) / name).is_symlink()
+    if not found:
+        raise ValueError(
+            "save_checkpoint() wrote nothing into its directory and returned no dictionary"
+        )
+
+
+def _mode(path: Path) -> int:
+    """Of the file itself; a link counts as what it leads to, for that is what is stored."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        raise ValueError(f"save_checkpoint() left {path.name!r}, which leads nowhere") from None
 
 
 def _write_new(path: Path, data: bytes) -> None:

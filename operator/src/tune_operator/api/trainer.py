@@ -85,7 +85,7 @@ class Trainer(Model):
         description="Container image with the SDK tune_trainer."
     )
     entrypoint: Annotated[str, Field(max_length=253, pattern=ENTRYPOINT_PATTERN)] = Field(
-        description="What to train, module:name, a Trainable class."
+        description="What to train, module:name: a Trainable class or a function train(config)."
     )
     source_config_map: ObjectName | None = Field(
         default=None,

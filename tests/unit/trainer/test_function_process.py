@@ -1,0 +1,117 @@
+"""Functions in a trainer of their own process: signals, forks and what does not want to end."""
+
+import signal
+
+from tests.unit.trainer.operator_server import OperatorServer, error, session_response
+from tests.unit.trainer.process import (
+    HASTY,
+    Gate,
+    Trainer,
+    checkpoints,
+    ended,
+    has_record,
+    record,
+    says,
+)
+from tests.unit.trainer.s3_server import S3Server
+from tune_trainer.protocol.exit_record import Outcome
+from tune_trainer.protocol.keys import CheckpointRef
+
+
+def test_a_signal_is_told_and_the_checkpoint_reported_then_is_kept(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config)
+    process = trainer.start("functions:count")
+    gate.open(1, 2)
+    operator.wait_until(lambda: operator.received == 2 and gate.has_begun(3))
+    process.send_signal(signal.SIGTERM)
+    says(process, "SIGTERM: saving")
+    gate.open(3)
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    end = record(s3)
+    assert (end.outcome, end.signal, end.iteration) == (Outcome.INTERRUPTED, "SIGTERM", 3)
+    assert checkpoints(s3) == [CheckpointRef(1, 3)]
+    assert operator.completed == [end]
+    assert not gate.has_begun(4)
+    (session,) = operator.sessions
+    assert (session.can_save, session.can_load) == (True, True)
+
+
+def test_a_signal_that_crosses_with_a_report_costs_one_more_iteration(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config)
+    process = trainer.start("functions:late")
+    operator.wait_until(lambda: gate.has_begun(1))  # it has asked, and was told no
+    process.send_signal(signal.SIGTERM)
+    says(process, "SIGTERM: saving")
+    gate.open(1, 2)
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 2)
+    assert checkpoints(s3) == [CheckpointRef(1, 2)]
+    assert not gate.has_begun(3)
+
+
+def test_a_signal_ends_a_function_that_never_saves_at_its_report(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config)
+    process = trainer.start("functions:unsaved")
+    operator.wait_until(lambda: gate.has_begun(1))
+    process.send_signal(signal.SIGTERM)
+    says(process, "SIGTERM: saving")
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 1)
+    assert checkpoints(s3) == []
+
+
+def test_a_function_that_outlasts_the_grace_is_given_up(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config | {"every": 1})
+    process = trainer.start("functions:count", grace=1.0)
+    gate.open(1)
+    operator.wait_until(lambda: CheckpointRef(1, 1) in operator.checkpoints and gate.has_begun(2))
+    process.send_signal(signal.SIGTERM)
+    code, stderr = ended(process)
+    assert code == 0, stderr
+    assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 1)
+    assert checkpoints(s3) == [CheckpointRef(1, 1)]
+
+
+def test_what_nothing_ends_keeps_neither_the_end_nor_the_process(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer
+) -> None:
+    operator.session = session_response(s3.endpoint, criteria={"training_iteration": 2.0})
+    code, stderr = ended(trainer.start("functions:deaf", program=("-c", HASTY)))
+    assert code == 0, stderr
+    assert "cleanup() still runs" in stderr
+    assert operator.completed == [record(s3)]
+
+
+def test_workers_can_be_stopped_but_cannot_report(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer
+) -> None:
+    operator.session = session_response(s3.endpoint)
+    code, stderr = trainer.run("functions:forks")
+    assert code == 0, stderr
+    assert [result.metrics["value"] for result in record(s3).results] == [7]
+
+
+def test_a_replaced_attempt_leaves_at_its_report(
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
+) -> None:
+    operator.session = session_response(s3.endpoint, config=gate.config, criteria={})
+    process = trainer.start("functions:count")
+    gate.open(1)
+    operator.wait_until(lambda: operator.received == 1)
+    operator.script = lambda request: error(401, "Outdated")
+    gate.open_all()
+    code, stderr = ended(process)
+    assert code == 75, stderr
+    assert not has_record(s3)
