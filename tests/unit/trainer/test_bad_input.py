@@ -123,6 +123,14 @@ class LeavesBrokenLink(Sound):
         return super().save_checkpoint(checkpoint_dir)
 
 
+class LeavesLoop(Sound):
+    def save_checkpoint(self, checkpoint_dir: str) -> Any:
+        if self.errs:
+            Path(checkpoint_dir, "sub").mkdir()
+            Path(checkpoint_dir, "sub", "loop").symlink_to("..")
+        return super().save_checkpoint(checkpoint_dir)
+
+
 class LeavesOddName(Sound):
     def save_checkpoint(self, checkpoint_dir: str) -> Any:
         if self.errs:
@@ -161,6 +169,7 @@ STEP = r"in step\(\) of trial 00003, iteration 5"
         (ReturnsNumber, "TypeError", rf"must return None, a dict, or a path.*\n{SAVE}"),
         (LeavesPipe, "ValueError", rf"'pipe', which is no regular file\n{SAVE}"),
         (LeavesBrokenLink, "ValueError", rf"'link', which leads nowhere\n{SAVE}"),
+        (LeavesLoop, "ValueError", rf"'loop', which leads to where it is\n{SAVE}"),
         (LeavesOddName, "ValueError", rf"slash': no name that can be stored\n{SAVE}"),
         (LeavesBytesName, "ValueError", rf"no name that can be stored\n{SAVE}"),
     ],

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tune_trainer import entrypoint
-from tune_trainer.errors import AttemptFailed
-from tune_trainer.failure import cut, describe
+from tune_trainer.errors import AttemptFailed, Unusable
+from tune_trainer.failure import cut, describe, during
 
 
 @pytest.fixture
@@ -87,6 +87,29 @@ def test_a_failure_names_type_text_and_the_last_frames(module: Path) -> None:
     first, *frames = describe(caught.value).splitlines()
     assert first == "ValueError: the text"
     assert frames[-2:] == [f"  {module}:3 in outer", f"  {module}:5 in inner"]
+
+
+def test_a_failure_deep_in_a_library_names_the_call() -> None:
+    def down(level: int) -> None:
+        if level == 0:
+            raise ValueError("ä" * 5000)
+        down(level - 1)
+
+    with (
+        pytest.raises(ValueError, match="ä") as caught,
+        during("step()", "00003", 7),
+        during("save_checkpoint()", "00003", 6),
+    ):
+        down(20)
+    head = describe(caught.value).splitlines()[:2]
+    assert head[0].startswith("ValueError: ää")
+    assert head[1] == "in save_checkpoint() of trial 00003, iteration 6", "the innermost"
+
+
+def test_an_error_of_ours_is_not_the_call_s() -> None:
+    with pytest.raises(Unusable) as caught, during("step()", "00003", 7):
+        raise Unusable("the store")
+    assert describe(caught.value).startswith("tune_trainer.errors.Unusable: the store\n  ")
 
 
 def test_a_message_fits_its_field() -> None:

@@ -42,6 +42,11 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_the_names_of_fields_are_found_as_in_ray() -> None:
+    statement = "import tune_trainer as tune\nassert tune.result.SHOULD_CHECKPOINT"
+    assert not imported_by(statement) & {"minio", "urllib3", "certifi", "ssl"}
+
+
 def test_the_protocol_needs_the_standard_library_alone() -> None:
     statement = (
         "import tune_trainer.protocol.messages, tune_trainer.protocol.manifest, "

@@ -43,10 +43,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOMES and name != "result":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "result":  # the module with the names of fields, as in Ray Tune
+        return import_module("tune_trainer.result")
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

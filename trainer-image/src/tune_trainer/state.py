@@ -11,7 +11,6 @@ import json
 import math
 import os
 import pickle
-import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -139,31 +138,38 @@ def _can_pickle(value: Any) -> bool:
 
 
 def _require_files(directory: Path) -> None:
-    """Raises ValueError unless there are files, each with a name that can be stored and read back.
+    """Raises ValueError unless there are files, each of which can be stored and read back.
 
     An empty checkpoint would be the newest one, and nothing could go on from it.
     """
-    found = False
-    for folder, folders, files in os.walk(directory):
-        for name in [*folders, *files]:
-            mode = _mode(Path(folder) / name)
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise ValueError(f"save_checkpoint() left {name!r}, which is no regular file")
-            if "\\" in name or name != name.encode(errors="replace").decode():
-                raise ValueError(f"save_checkpoint() left {name!r}: no name that can be stored")
-            found = found or stat.S_ISREG(mode) or (Path(folder) / name).is_symlink()
-    if not found:
+    if not _has_files(directory):
         raise ValueError(
             "save_checkpoint() wrote nothing into its directory and returned no dictionary"
         )
 
 
-def _mode(path: Path) -> int:
-    """Of the file itself; a link counts as what it leads to, for that is what is stored."""
-    try:
-        return path.stat().st_mode
-    except FileNotFoundError:
-        raise ValueError(f"save_checkpoint() left {path.name!r}, which leads nowhere") from None
+def _has_files(directory: Path) -> bool:
+    found = False
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if problem := _problem(entry):
+                raise ValueError(f"save_checkpoint() left {entry.name!r}{problem}")
+            if entry.is_file() or entry.is_symlink() or _has_files(Path(entry.path)):
+                found = True
+    return found
+
+
+def _problem(entry: os.DirEntry[str]) -> str:
+    """What is wrong with a file, for whom a link is what it leads to; "" if nothing is."""
+    if "\\" in entry.name or entry.name != entry.name.encode(errors="replace").decode():
+        return ": no name that can be stored"
+    if entry.is_symlink():
+        path = Path(entry.path)
+        if not path.exists():
+            return ", which leads nowhere"
+        if path.parent.resolve().is_relative_to(path.resolve()):
+            return ", which leads to where it is"
+    return "" if entry.is_file() or entry.is_dir() else ", which is no regular file"
 
 
 def _write_new(path: Path, data: bytes) -> None:
