@@ -1,84 +1,107 @@
-"""The small examples in the real trainer: an interruption leaves no trace in what they report."""
+"""The small examples: an interruption leaves no trace in what they report.
+
+The undisturbed attempt runs in this process, the one that is interrupted and its successor in
+trainers of their own.
+"""
 
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.unit.trainer.attempts import Attempts
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import OperatorServer, session_response
 from tests.unit.trainer.process import Trainer, checkpoints, ended, record
 from tests.unit.trainer.s3_server import S3Server
+from tune_trainer import entrypoint
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.manifest import Manifest
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-LOGISTIC = {"lr": 0.01, "momentum": 0.5}
-REGRESSION = {"lr": 0.05, "degree": 5, "epochs": 25}
 LAST = 25
 
 
-def entrypoint(example: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What its manifest names; found on the path of the trainers that start from now on."""
-    monkeypatch.setattr("tests.unit.trainer.process.TRAINABLES", EXAMPLES / example)
-    manifest = yaml.safe_load((EXAMPLES / example / "experiment.yaml").read_text())
-    found: str = manifest["spec"]["trainer"]["entrypoint"]
-    return found
+@dataclass(frozen=True)
+class Example:
+    """``saved`` is the form of its checkpoints; ``good`` judges its last result."""
+
+    name: str
+    session: dict[str, Any]
+    saved: tuple[str, str, list[str]]
+    good: Callable[[dict[str, Any]], bool]
+
+    @property
+    def entrypoint(self) -> str:
+        """What its manifest names."""
+        manifest = yaml.safe_load((EXAMPLES / self.name / "experiment.yaml").read_text())
+        found: str = manifest["spec"]["trainer"]["entrypoint"]
+        return found
+
+
+OLDER_NAMES = Example(
+    "logistic",
+    {
+        "config": {"lr": 0.01, "momentum": 0.5},
+        "metric": "mean_accuracy",
+        "criteria": {"training_iteration": float(LAST)},
+        "frequency": 10,
+        "at_end": True,
+    },
+    # The prefix "model" is no file; its _restore gets it all the same.
+    ("path", "model", ["model.optimizer.json", "model.weights.json"]),
+    lambda result: result["mean_accuracy"] > 0.9,
+)
+FUNCTION = Example(
+    "regression",
+    {
+        "config": {"lr": 0.05, "degree": 5, "epochs": LAST},
+        "metric": "loss",
+        "mode": "min",
+        "criteria": {},
+    },
+    ("directory", "", ["weights.json"]),
+    lambda result: result["loss"] < 0.02,
+)
 
 
 @pytest.mark.parametrize(
-    ("example", "session", "saved", "better"),
-    [
-        pytest.param(
-            "logistic",
-            {"config": LOGISTIC, "metric": "mean_accuracy", "frequency": 10, "at_end": True,
-             "criteria": {"training_iteration": 25.0}},
-            # The prefix "model" is no file; its _restore gets it all the same.
-            ("path", "model", ["model.optimizer.json", "model.weights.json"]),
-            lambda result: result["mean_accuracy"] > 0.9, id="older names",
-        ),
-        pytest.param(
-            "regression",
-            {"config": REGRESSION, "metric": "loss", "mode": "min", "criteria": {}},
-            ("directory", "", ["weights.json"]),
-            lambda result: result["loss"] < 0.02, id="a function",
-        ),
-    ],
+    "example", [OLDER_NAMES, FUNCTION], ids=["the older names", "a function"]
 )  # fmt: skip
 def test_an_interrupted_trial_ends_like_an_undisturbed_one(
-    operator: OperatorServer, s3: S3Server, trainer: Trainer, monkeypatch: pytest.MonkeyPatch,
-    example: str, session: dict[str, Any], saved: tuple[str, str, list[str]], better: Any,
+    operator: OperatorServer, s3: S3Server, attempts: Attempts, trainer: Trainer,
+    monkeypatch: pytest.MonkeyPatch, example: Example,
 ) -> None:  # fmt: skip
-    entry = entrypoint(example, monkeypatch)
-    operator.session = session_response(s3.endpoint, attempt=1, **session)
-    code, stderr = trainer.run(entry)
-    assert code == 0, stderr
-    calm = record(s3, 1)
+    monkeypatch.syspath_prepend(EXAMPLES / example.name)
+    monkeypatch.setattr("tests.unit.trainer.process.TRAINABLES", EXAMPLES / example.name)
+    assert attempts.run(entrypoint.load(example.entrypoint), **example.session) == 0
+    calm = record(s3)
     assert (calm.outcome, calm.iteration) == (Outcome.COMPLETED, LAST)
-    assert better(metrics(calm)[-1])
+    assert example.good(metrics(calm)[-1])
 
-    slow = session | {"config": session["config"] | {"step_seconds": 0.1}}
+    slow = example.session | {"config": example.session["config"] | {"step_seconds": 0.1}}
     operator.results.clear()
     operator.session = session_response(s3.endpoint, attempt=2, **slow)
-    process = trainer.start(entry, attempt=2)
+    process = trainer.start(example.entrypoint, attempt=2)
     operator.wait_until(lambda: operator.received >= 3)
     process.send_signal(signal.SIGTERM)
     code, stderr = ended(process)
     assert code == 0, stderr
     cut = record(s3, 2)
     assert (cut.outcome, cut.signal) == (Outcome.INTERRUPTED, "SIGTERM")
-    newest = max(ref for ref in checkpoints(s3) if ref.attempt == 2)
-    assert newest == CheckpointRef(2, cut.iteration), "saved where it was interrupted"
-
+    newest = CheckpointRef(2, cut.iteration)
+    assert max(checkpoints(s3)) == newest, "saved where it was interrupted"
     manifest = Manifest.from_bytes(s3.store.get(KEYS.manifest(newest)))
     files = [file.path for file in manifest.files]
-    assert (manifest.kind, manifest.relative, files) == saved
+    assert (manifest.kind, manifest.relative, files) == example.saved
 
-    operator.session = session_response(s3.endpoint, attempt=3, plan=(newest,), **session)
-    code, stderr = trainer.run(entry, attempt=3)
+    operator.session = session_response(s3.endpoint, attempt=3, plan=(newest,), **example.session)
+    code, stderr = trainer.run(example.entrypoint, attempt=3)
     assert code == 0, stderr
     rest = record(s3, 3)
     assert (rest.outcome, rest.iteration) == (Outcome.COMPLETED, LAST)

@@ -168,7 +168,7 @@ def test_a_stored_one_that_is_damaged_or_gone_is_never_handed_out(
         Checkpoint.from_uri(URI).to_directory(target)
     assert not target.exists()
     s3.store.objects.clear()
-    with pytest.raises(AttemptFailed, match="its manifest is gone"):
+    with pytest.raises(AttemptFailed, match=rf"{URI}: .*its manifest is gone"):
         Checkpoint.from_uri(URI).to_directory(target)
 
 

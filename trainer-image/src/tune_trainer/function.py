@@ -134,7 +134,7 @@ class FunctionTrainable(Trainable):
         _enter(self)
         report = self._exchange.next()
         if report is None:
-            return {names.DUPLICATE: True}
+            return {names.RESULT_DUPLICATE: True}
         self._reported = report.checkpoint
         result = dict(report.metrics)
         result.pop(names.TIMESTAMP, None)

@@ -88,7 +88,7 @@ class TrainingLoop:
         Of ends that come together the trial's own wins, then a Stop, then a signal: the order in
         which the operator ranks them.
         """
-        if names.DUPLICATE in raw:
+        if names.RESULT_DUPLICATE in raw:
             return self._completed()
         result = self._bounded(metrics.plain(raw))
         metrics.require_objective(result, self._session.metric)

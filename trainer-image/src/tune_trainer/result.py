@@ -8,7 +8,7 @@ DONE: Final = "done"
 SHOULD_CHECKPOINT: Final = "should_checkpoint"
 """A truthy value in a result asks for a checkpoint after this iteration."""
 
-DUPLICATE: Final = "__duplicate__"
+RESULT_DUPLICATE: Final = "__duplicate__"
 """In a result of ``step``: there is no new one, the last is the final one and the trial is done.
 
 A function that returns ends its trial so; the last result is neither counted nor sent again.

@@ -72,7 +72,7 @@ class Trainable:
         reported = self.step()
         if not isinstance(reported, Mapping):
             raise TypeError(f"step() must return a dict, got {type(reported).__name__}")
-        if names.DUPLICATE in reported:
+        if names.RESULT_DUPLICATE in reported:
             return dict(reported)
         result = self.__context.progress.fill(
             reported, watch.seconds(), trial_id=self.trial_id, config=self.config

@@ -13,10 +13,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from tune_trainer.errors import AttemptFailed
 from tune_trainer.protocol.keys import CheckpointRef, TrialKeys, parse_manifest_key
+
+if TYPE_CHECKING:
+    from tune_trainer.store.base import Store
 
 METADATA_FILE = ".metadata.json"
 
@@ -145,6 +149,7 @@ class _Stored:
     """A checkpoint in a bucket."""
 
     def __init__(self, bucket: str, keys: TrialKeys, ref: CheckpointRef, *, awaited: bool) -> None:
+        self._uri = f"s3://{bucket}/{keys.manifest(ref)}"
         self._bucket = bucket
         self._keys = keys
         self._ref = ref
@@ -165,6 +170,12 @@ class _Stored:
 
     def download(self, target: Path) -> None:
         """Fill the directory; every byte is verified before any is handed out."""
+        try:
+            self._download(target)
+        except AttemptFailed as failed:
+            raise AttemptFailed(failed.reason, f"{self._uri}: {failed.message}") from None
+
+    def _download(self, target: Path) -> None:
         from tune_trainer.checkpoint.restore import fetch
         from tune_trainer.limits import Limits
         from tune_trainer.retry import Retry
@@ -186,7 +197,7 @@ class _Stored:
             )
 
 
-def _committed(store: Any, key: str) -> None:
+def _committed(store: Store, key: str) -> None:
     """Raises Unavailable while there is no such object: it is asked for again."""
     from tune_trainer.store.base import NotFound, Unavailable
 
