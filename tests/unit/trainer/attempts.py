@@ -28,9 +28,12 @@ class Attempts:
         self._endpoint = s3.endpoint
         self._store = S3Store(s3.endpoint, "us-east-1", BUCKET, Credentials("key", "secret"))
 
+    def names_buckets(self) -> None:
+        """From now on a bucket is found by its name."""
+        connection.use(self._bucket)
+
     def run(self, entry: type[Trainable] | AttemptFailed, **changes: Any) -> int:
         """The exit code of one whose session has these changes."""
-        connection.use(self._bucket)
         session = self._operator.session = session_response(self._endpoint, **changes)
         interruption = Interruption(3600.0, leave=lambda code: None)
         return AttemptRunner(session, self._client, self._store, interruption, Limits()).run(entry)

@@ -422,6 +422,27 @@ def test_whoever_reports_after_the_end_is_stopped_again() -> None:
     assert stops == [TrialStopped] * 3
 
 
+def test_of_many_reports_none_is_lost_or_taken_twice() -> None:
+    def train(config: Config) -> None:
+        def several(first: int) -> None:
+            for value in range(first, first + 500):
+                report({"value": value})
+
+        threads = [threading.Thread(target=several, args=(1000 * i,)) for i in range(1, 4)]
+        for thread in threads:
+            thread.start()
+        several(0)
+        for thread in threads:
+            thread.join()
+
+    trainable = wrap(train)({})
+    taken: dict[int, list[int]] = {0: [], 1: [], 2: [], 3: []}
+    while "__duplicate__" not in (result := trainable.train()):
+        taken[result["value"] // 1000].append(result["value"] % 1000)
+    assert taken == {i: list(range(500)) for i in range(4)}
+    trainable.cleanup()
+
+
 def test_the_names_are_the_package_s() -> None:
     assert tune_trainer.report is report
     assert issubclass(TrialStopped, SystemExit)

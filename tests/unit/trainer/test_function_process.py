@@ -2,6 +2,8 @@
 
 import signal
 
+from tests.unit.trainer.attempts import Attempts
+from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import OperatorServer, error, session_response
 from tests.unit.trainer.process import (
     HASTY,
@@ -13,7 +15,9 @@ from tests.unit.trainer.process import (
     record,
     says,
 )
-from tests.unit.trainer.s3_server import S3Server
+from tests.unit.trainer.s3_server import BUCKET, S3Server
+from tests.unit.trainer.trainables.functions import count
+from tune_trainer.function import wrap
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
@@ -101,6 +105,17 @@ def test_workers_can_be_stopped_but_cannot_report(
     code, stderr = trainer.run("functions:forks")
     assert code == 0, stderr
     assert [result.metrics["value"] for result in record(s3).results] == [7]
+
+
+def test_another_trial_s_checkpoint_is_read_with_the_pod_s_keys(
+    operator: OperatorServer, s3: S3Server, attempts: Attempts, trainer: Trainer
+) -> None:
+    attempts.run(wrap(count), config={"start": 0, "last": 2, "every": 2})
+    uri = f"s3://{BUCKET}/{KEYS.manifest(CheckpointRef(1, 2))}"
+    operator.session = session_response(s3.endpoint, attempt=2, config={"from": uri})
+    code, stderr = trainer.run("functions:begins_with_another", attempt=2)
+    assert code == 0, stderr
+    assert [result.metrics["value"] for result in record(s3, 2).results] == [40]
 
 
 def test_a_replaced_attempt_leaves_at_its_report(

@@ -18,7 +18,6 @@ from tune_trainer import Checkpoint
 from tune_trainer.errors import AttemptFailed
 from tune_trainer.function import wrap
 from tune_trainer.protocol.keys import CheckpointRef
-from tune_trainer.store import connection
 
 URI = f"s3://{BUCKET}/{KEYS.manifest(CheckpointRef(1, 1))}"
 
@@ -130,6 +129,7 @@ def test_what_is_no_uri_of_a_checkpoint(uri: str, message: str) -> None:
 def test_a_stored_one_is_read_with_the_trial_s_keys_and_leaves_nothing(
     attempts: Attempts, s3: S3Server, tmp_path: Path
 ) -> None:
+    attempts.names_buckets()
     attempts.run(wrap(saves))
     stored = Checkpoint.from_uri(URI)
     assert stored.path == URI
@@ -146,6 +146,7 @@ def test_a_stored_one_is_read_with_the_trial_s_keys_and_leaves_nothing(
 
 
 def test_one_trial_starts_from_another_s(attempts: Attempts, s3: S3Server) -> None:
+    attempts.names_buckets()
     attempts.run(Count, frequency=5)
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +161,7 @@ def test_one_trial_starts_from_another_s(attempts: Attempts, s3: S3Server) -> No
 def test_a_stored_one_that_is_damaged_or_gone_is_never_handed_out(
     attempts: Attempts, s3: S3Server, tmp_path: Path
 ) -> None:
+    attempts.names_buckets()
     attempts.run(wrap(saves))
     (key,) = [key for key in s3.store.objects if key.endswith("/state.json")]
     s3.store.objects[key] = b'{"value": 2}'
@@ -176,7 +178,6 @@ def test_elsewhere_the_environment_has_the_keys(
     attempts: Attempts, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts.run(wrap(saves))
-    connection.use(connection.from_environment)
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {

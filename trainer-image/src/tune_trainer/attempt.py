@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_trainer import context, departure, state
+from tune_trainer.checkpoint.reference import Checkpoint, Stored
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
 from tune_trainer.context import Facts, TrialContext, current
@@ -110,7 +111,7 @@ class AttemptRunner:
     def _made(self, entry: type[Trainable], progress: Progress) -> Trainable:
         trial = self._session.trial
         self._enter_context(lambda: False)  # there is nothing to save yet
-        token = current.set(TrialContext(trial, progress, self._uri))
+        token = current.set(TrialContext(trial, progress, self._stored))
         try:
             with during("setup()", trial, progress.iteration):
                 return entry(dict(self._session.config))
@@ -124,10 +125,11 @@ class AttemptRunner:
             Facts(session.experiment, session.trial, session.attempt, dict(session.config), wanted)
         )
 
-    def _uri(self, iteration: int) -> str:
-        """Of a checkpoint that this attempt commits."""
+    def _stored(self, iteration: int) -> Checkpoint:
+        """The checkpoint that this attempt commits at an iteration."""
         ref = CheckpointRef(self._session.attempt, iteration)
-        return f"s3://{self._session.storage.bucket}/{self._keys.manifest(ref)}"
+        stored = Stored(self._session.storage.bucket, self._keys, ref, self._store)
+        return Checkpoint(stored.uri, stored=stored)
 
     def _restore(self, trainable: Trainable, progress: Progress) -> Mapping[str, Any]:
         retry = Retry(self._limits.restore, denied=self._limits.denied)

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_trainer.progress import Progress
+
+if TYPE_CHECKING:
+    from tune_trainer.checkpoint.reference import Checkpoint
 
 
 @dataclass(frozen=True)
 class TrialContext:
     """The trial that the next Trainable belongs to; outside the runner the one Ray also names.
 
-    ``locate`` makes the URI of this attempt's checkpoint at an iteration.
+    ``stored`` makes the reference to this attempt's checkpoint of an iteration.
     """
 
     trial_id: str = "default"
     progress: Progress = field(default_factory=Progress)
-    locate: Callable[[int], str] | None = None
+    stored: Callable[[int], Checkpoint] | None = None
 
 
 current: ContextVar[TrialContext | None] = ContextVar("tune_trainer.context", default=None)

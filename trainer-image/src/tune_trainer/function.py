@@ -149,11 +149,9 @@ class FunctionTrainable(Trainable):
             raise RuntimeError("there is no checkpoint but those that the function reports")
         with during("report(checkpoint=...)", self.trial_id, self.iteration):
             self._reported.to_directory(checkpoint_dir)
-        locate = self._context.locate
         # The reported directory may be gone soon; the one in the store stays.
-        self._latest = (
-            Checkpoint(locate(self.iteration), awaited=True) if locate else self._reported
-        )
+        stored = self._context.stored
+        self._latest = self._reported if stored is None else stored(self.iteration)
         self._reported = None
 
     def load_checkpoint(self, checkpoint: Any) -> None:

@@ -36,16 +36,16 @@ class Checkpoint:
     1 2 3
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, awaited: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, stored: Stored | None = None) -> None:
         """``path`` is a local directory, or a URI as in ``from_uri``; raises ValueError.
 
-        ``awaited``: it may still be on its way into the store, and reading waits for it.
+        ``stored`` is where a checkpoint of this attempt lies.
         """
         text = os.fspath(path)
-        self._stored: _Stored | None = None
-        if text.startswith("s3://"):
-            self._stored = _Stored.parse(text, awaited=awaited)
-        elif "://" in text:
+        self._stored = stored
+        if stored is None and text.startswith("s3://"):
+            self._stored = Stored.parse(text)
+        elif stored is None and "://" in text:
             text = _local(text)
         self.path = text
         """The directory, or the URI of one in the store."""
@@ -145,18 +145,25 @@ class Checkpoint:
             shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-class _Stored:
+class Stored:
     """A checkpoint in a bucket."""
 
-    def __init__(self, bucket: str, keys: TrialKeys, ref: CheckpointRef, *, awaited: bool) -> None:
-        self._uri = f"s3://{bucket}/{keys.manifest(ref)}"
+    def __init__(
+        self, bucket: str, keys: TrialKeys, ref: CheckpointRef, own: Store | None = None
+    ) -> None:
+        """``own`` is the bucket of this attempt, whose checkpoint may be on its way: it is awaited.
+
+        Else the bucket is looked for by its name.
+        """
+        self.uri = f"s3://{bucket}/{keys.manifest(ref)}"
         self._bucket = bucket
         self._keys = keys
         self._ref = ref
-        self._awaited = awaited
+        self._own = own
 
     @classmethod
-    def parse(cls, uri: str, *, awaited: bool) -> _Stored:
+    def parse(cls, uri: str) -> Stored:
+        """Raises ValueError."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         root, _, _ = key.rpartition("/m/")
         ref = parse_manifest_key(key)
@@ -166,14 +173,14 @@ class _Stored:
                 f"{uri!r} names no checkpoint: expected the URI of its manifest, s3://bucket/.../"
                 "t/<trial>/m/<attempt>-<iteration>.json, as in status.best.checkpoint.uri"
             )
-        return cls(bucket, keys, ref, awaited=awaited)
+        return cls(bucket, keys, ref)
 
     def download(self, target: Path) -> None:
         """Fill the directory; every byte is verified before any is handed out."""
         try:
             self._download(target)
         except AttemptFailed as failed:
-            raise AttemptFailed(failed.reason, f"{self._uri}: {failed.message}") from None
+            raise AttemptFailed(failed.reason, f"{self.uri}: {failed.message}") from None
 
     def _download(self, target: Path) -> None:
         from tune_trainer.checkpoint.restore import fetch
@@ -182,8 +189,8 @@ class _Stored:
         from tune_trainer.store import connection
 
         limits = Limits()
-        store = connection.bucket(self._bucket)
-        if self._awaited:
+        store = connection.bucket(self._bucket) if self._own is None else self._own
+        if self._own is not None:
             key = self._keys.manifest(self._ref)
             Retry(limits.upload, denied=limits.denied).run(lambda: _committed(store, key))
         retry = Retry(limits.restore, denied=limits.denied)
