@@ -92,7 +92,9 @@ def test_a_failure_names_type_text_and_the_last_frames(module: Path) -> None:
 def test_a_failure_deep_in_a_library_names_the_call() -> None:
     def down(level: int) -> None:
         if level == 0:
-            raise ValueError("ä" * 5000)
+            error = ValueError("ä" * 5000)
+            error.add_note("a note of the library's own")
+            raise error
         down(level - 1)
 
     with (
@@ -101,9 +103,10 @@ def test_a_failure_deep_in_a_library_names_the_call() -> None:
         during("save_checkpoint()", "00003", 6),
     ):
         down(20)
-    head = describe(caught.value).splitlines()[:2]
-    assert head[0].startswith("ValueError: ää")
-    assert head[1] == "in save_checkpoint() of trial 00003, iteration 6", "the innermost"
+    first, own, call, *_ = describe(caught.value).splitlines()
+    assert first.startswith("ValueError: ää")
+    assert own == "a note of the library's own"
+    assert call == "in save_checkpoint() of trial 00003, iteration 6", "the innermost"
 
 
 def test_an_error_of_ours_is_not_the_call_s() -> None:

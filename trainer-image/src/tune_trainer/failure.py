@@ -27,8 +27,9 @@ def during(call: str, trial: str, iteration: int) -> Iterator[None]:
     except TrainerError:
         raise
     except BaseException as error:
-        if not getattr(error, "__notes__", None):
-            error.add_note(f"in {call} of trial {trial}, iteration {iteration}")
+        where = f" of trial {trial}, iteration "
+        if not any(where in note for note in getattr(error, "__notes__", ())):
+            error.add_note(f"in {call}{where}{iteration}")
         raise
 
 
