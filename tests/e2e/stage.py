@@ -65,9 +65,9 @@ class Stage:
         body = {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
         self.shell.run(*KUBECTL, "apply", "--filename=-", stdin=json.dumps(body))
 
-    def apply(self, name: str, **changes: Any) -> None:
-        """The digits example under another name; ``changes`` replace whole sections."""
-        manifest = cast(dict[str, Any], yaml.safe_load((EXAMPLE / "experiment.yaml").read_text()))
+    def apply(self, name: str, example: Path = EXAMPLE, **changes: Any) -> None:
+        """An example under another name; ``changes`` replace whole sections."""
+        manifest = cast(dict[str, Any], yaml.safe_load((example / "experiment.yaml").read_text()))
         manifest["metadata"]["name"] = name
         spec = {**copy.deepcopy(manifest["spec"]), **changes}
         manifest["spec"] = {key: value for key, value in spec.items() if value is not None}
