@@ -30,7 +30,7 @@ ALARMS = {
 }
 """Condition type → the status that is bad news and worth an Event."""
 
-EVENTS = {"StorageAvailable": "StorageUnavailable", "NameConflict": "NameConflict"}
+EVENT_NAMES = {"StorageAvailable": "StorageUnavailable", "NameConflict": "NameConflict"}
 """Condition type → the Event's reason, where it is not the condition's."""
 
 
@@ -174,7 +174,7 @@ def advice(
 
 def _told(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Reason and message of the Event; what the condition gives as its reason does not get lost."""
-    reason = EVENTS.get(entry["type"])
+    reason = EVENT_NAMES.get(entry["type"])
     if reason is None:
         return entry["reason"], entry["message"]
     return reason, told(entry["reason"], entry["message"])
