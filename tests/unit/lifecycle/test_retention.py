@@ -188,7 +188,11 @@ def without(found: Scores, gone: tuple[CheckpointRef, ...]) -> Scores:
     return {ref: score for ref, score in found.items() if ref not in gone}
 
 
+untimed = settings(deadline=None, max_examples=60)
+
+
 class TestEverySet:
+    @untimed
     @given(LINEAGES, FOUND, UNREADABLE, KEEPS, st.randoms(use_true_random=False))
     def test_the_order_of_the_list_is_nothing(
         self, of: Lineage, found: Scores, odd: frozenset[CheckpointRef], keep: Keep,
@@ -200,6 +204,7 @@ class TestEverySet:
         shuffled = sorted(odd, key=lambda _: chance.random())
         assert surplus(of, dict(entries), shuffled, keep) == surplus(of, found, odd, keep)
 
+    @untimed
     @given(LINEAGES, FOUND, UNREADABLE, KEEPS)
     def test_nothing_goes_that_is_still_needed(
         self, of: Lineage, found: Scores, odd: frozenset[CheckpointRef], keep: Keep
@@ -222,6 +227,7 @@ class TestEverySet:
             ]
             assert len(better) > keep.best, (ref, worst)
 
+    @untimed
     @given(LINEAGES, FOUND, UNREADABLE, KEEPS)
     def test_nothing_else_stays(
         self, of: Lineage, found: Scores, odd: frozenset[CheckpointRef], keep: Keep
@@ -233,6 +239,7 @@ class TestEverySet:
         assert all(of.holds(ref) for ref in ours)
         assert len(ours) <= keep.latest + keep.best
 
+    @untimed
     @given(LINEAGES, FOUND, UNREADABLE, KEEPS)
     def test_done_twice_it_is_done_once(
         self, of: Lineage, found: Scores, odd: frozenset[CheckpointRef], keep: Keep
@@ -241,6 +248,7 @@ class TestEverySet:
         gone = surplus(of, found, odd, keep)
         assert surplus(of, without(found, gone), odd - {*gone}, keep) == ()
 
+    @untimed
     @given(LINEAGES, FOUND, KEEPS, st.integers(13, 20), SCORES)
     def test_what_was_surplus_stays_surplus_when_more_is_committed(
         self, of: Lineage, found: Scores, keep: Keep, iteration: int, score: float | None
