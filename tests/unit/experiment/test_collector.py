@@ -15,6 +15,7 @@ from tests.faulty_store import Fault, FaultyStore, Operation, once
 from tests.model.cluster import Clocks
 from tests.unit.experiment.stored import (
     KEEP,
+    KEYS,
     TRIAL,
     Holder,
     commit,
@@ -27,16 +28,17 @@ from tests.unit.experiment.stored import (
 from tests.unit.experiment.world import StillClock
 from tests.unit.lifecycle.builders import NOW
 from tests.unit.trainer.memory_store import MemoryStore as TrainerStore
+from tune_operator.experiment import collector, records
 from tune_operator.experiment.claim import Displaced
 from tune_operator.experiment.collector import GRACE_SECONDS, Busy
 from tune_operator.lifecycle.objective import rank
 from tune_operator.lifecycle.settle import resume_plan
-from tune_operator.lifecycle.trial_state import Checkpoint, Phase
+from tune_operator.lifecycle.trial_state import Checkpoint, Phase, RunState, TrialState
 from tune_operator.store.errors import StoreError
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import Upload
 from tune_trainer.checkpoint.restore import fetch
-from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key, trial_name
 from tune_trainer.retry import Retry
 
 
@@ -194,6 +196,24 @@ class TestUploads:
         assert manifests(bucket) == {"1-1", "1-3", "1-4"}
 
 
+class TestManyTrials:
+    async def test_none_is_left_out_when_others_save_all_the_time(
+        self, bucket: MemoryStore, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(collector, "TRIALS_PER_PASS", 2)
+        holder = await Holder.open(bucket, clock)
+        keeps = cycle([KEEP, replace(KEEP, best=0)])  # as if all had saved before each pass
+        trials = tuple(TrialState(trial_name(n), attempt=1, open=True) for n in range(5))
+        await holder.journal.commit(
+            bucket, records.changes(holder.journal.state, RunState(trials=trials))
+        )
+        store = FaultyStore(bucket)
+        assert [await holder.collect(store, next(keeps)) for _ in range(2)] == [0.0, 0.0]
+        await holder.collect(store, next(keeps))
+        listed = {op.key for op in store.history if op.key.endswith("/m/")}
+        assert listed == {KEYS.trial(trial.name).manifests() for trial in trials}
+
+
 class TestOwnership:
     async def test_who_was_overtaken_deletes_nothing(
         self, bucket: MemoryStore, clock: StillClock
@@ -262,6 +282,9 @@ class TestOwnership:
         await holder.collect(store)
         await store.land()
         assert manifests(bucket) == {"1-1", "1-3", "1-4"}
+        clock.advance(GRACE_SECONDS)
+        await holder.collect(store)
+        assert folders(bucket) == {"1-1", "1-3", "1-4"}, "though the attempt lives"
 
 
 class Racing(TrainerStore):

@@ -12,9 +12,11 @@ clock shortens it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeVar
 
 from tune_operator.experiment.journal import Journal
@@ -37,6 +39,9 @@ GRACE_SECONDS = 3600.0
 """Data without a manifest stays this long: signed URLs and temporary keys live for an hour, so that
 whoever read the manifest before it went has the data, or can have it no more. An attempt that
 restores needs no grace: what its plan names is kept until its first commit."""
+
+REST_SECONDS = 30.0
+"""How long a look may hold up a pass; a longer one waits for a store or an API server."""
 
 TRIALS_PER_PASS = 50
 """Trials looked at in one pass: each costs a handful of requests, one after the other."""
@@ -70,6 +75,8 @@ class Collector:
         self._clock = clock
         self._metrics = metrics
         self._trials: dict[str, Trial] = {}
+        self._last: dict[str, int] = {}
+        self._turns = count(1)
 
     async def collect(self, store: ObjectStore, keep: Keep) -> float | None:
         """One pass. Returns the seconds after which there is more to do, None for never.
@@ -77,7 +84,10 @@ class Collector:
         Raises StoreError, and Displaced when the run is somebody else's.
         """
         todo = [trial for trial in self.journal.state.trials if self._wanted(trial, keep)]
+        # Who waited longest is first: of trials that save all the time none is left out.
+        todo.sort(key=lambda trial: self._last.get(trial.name, 0))
         for trial in todo[:TRIALS_PER_PASS]:
+            self._last[trial.name] = next(self._turns)
             await self._collect(store, trial.name, keep)
         if todo[TRIALS_PER_PASS:]:
             return 0.0
@@ -94,7 +104,7 @@ class Collector:
         memory = self._trials.setdefault(name, Trial())
         keys = self.journal.keys.trial(name)
         memory.known = await read_manifests(store, keys, keep.metric, memory.known)
-        await self._run.rested()
+        await self._rested()
         trial = self._trial(name)
         lineage = Lineage.of(trial)
         if lineage is None:
@@ -119,6 +129,13 @@ class Collector:
         if trial.finished:
             memory.known = {}
 
+    async def _rested(self) -> None:
+        try:
+            async with asyncio.timeout(REST_SECONDS):
+                await self._run.rested()
+        except TimeoutError:
+            raise Busy from None
+
     def _trial(self, name: str) -> TrialState:
         """The trial as journaled. A commit that is under way may have settled it: nothing may be
         based on what was before."""
@@ -137,13 +154,11 @@ class Collector:
         gone: Sequence[CheckpointRef], memory: Trial,
     ) -> None:  # fmt: skip
         """Manifests go: from now on these checkpoints do not exist."""
+        # Noted first: an answer may get lost. What is still named by a manifest is no orphan.
+        memory.dropped |= {folder for ref in gone if (folder := survey.folder(ref)) is not None}
         for some in _portions(gone):
             await store.delete([keys.manifest(ref) for ref in some])
             for ref in some:
-                folder = survey.folder(ref)
-                if folder is not None:
-                    memory.dropped.add(folder)
-                    memory.orphaned.setdefault(folder, self._clock.monotonic())
                 memory.known.pop(ref, None)
             self._metrics.checkpoints_deleted.inc(len(some))
         logger.info("deleted checkpoints of %s: %s", keys.root, " ".join(map(str, gone)))

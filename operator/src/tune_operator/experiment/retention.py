@@ -46,10 +46,12 @@ Connect = Callable[[Run], Awaitable[ObjectStore]]
 
 @dataclass
 class _Entry:
-    """A run of which garbage may be left. ``told`` is the last problem that was logged."""
+    """A run of which garbage may be left. ``keep`` is what was in force when last asked, ``told``
+    the last problem that was logged."""
 
     run: Run
     collector: Collector
+    keep: Keep | None = None
     store: ObjectStore | None = None
     told: str = ""
 
@@ -142,9 +144,14 @@ class Retention:
             return "skipped"
         if run.journal is not entry.collector.journal and not ended:
             return "skipped"  # not ours at the moment; when it is again, we are told
+        experiment = run.accepted.experiment
+        if entry.collector.journal.state.generation == experiment.generation:
+            entry.keep = Keep.of(experiment.spec)
+        if entry.keep is None:
+            return "skipped"  # a change counts when it is journaled, which we are told of
         try:
             entry.store = entry.store or await self.connect(run)
-            wait = await entry.collector.collect(entry.store, Keep.of(run.accepted.experiment.spec))
+            wait = await entry.collector.collect(entry.store, entry.keep)
         except Busy:
             wait = PACE_SECONDS
         except Displaced:
