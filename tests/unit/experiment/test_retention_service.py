@@ -11,7 +11,12 @@ from tests.unit.experiment.stored import data_of, manifest
 from tests.unit.experiment.test_look import fail
 from tests.unit.experiment.world import PLACE, World
 from tune_operator.experiment.collector import GRACE_SECONDS
-from tune_operator.experiment.retention import PACE_SECONDS, PURGE_RETRY_SECONDS, RETRY_SECONDS
+from tune_operator.experiment.retention import (
+    ENDED_TRIES,
+    PACE_SECONDS,
+    PURGE_RETRY_SECONDS,
+    RETRY_SECONDS,
+)
 from tune_operator.kube.resources import PODS
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import ObjectStore
@@ -136,6 +141,19 @@ class TestCollecting:
         world.retention.sweep()
         world.clock.advance(PACE_SECONDS)
         assert not await due(world), "and then it is forgotten"
+
+    async def test_of_an_ended_run_is_given_up_where_nothing_may_be_deleted(
+        self, bucket: MemoryStore
+    ) -> None:
+        world = await ended(bucket)
+        world.store = FaultyStore(bucket, refuse)
+        world.clock.advance(PACE_SECONDS)
+        for _ in range(ENDED_TRIES):
+            assert await due(world)
+            world.clock.advance(RETRY_SECONDS)
+        assert not await due(world)
+        assert outcomes(world, "given up") == 1
+        assert iterations(bucket) == {1, 2, 3, 4, 5}
 
     async def test_who_lost_the_run_collects_nothing(self, bucket: MemoryStore) -> None:
         world = await running(bucket)

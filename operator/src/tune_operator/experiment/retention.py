@@ -35,6 +35,10 @@ PACE_SECONDS = 10.0
 RETRY_SECONDS = 60.0
 """After a store that does not serve us. Garbage can wait."""
 
+ENDED_TRIES = 120
+"""After so many in a row the garbage of a run that ended stays: its state would be held for ever
+where the keys may not delete."""
+
 PURGE_RETRY_SECONDS = 5.0
 """The same while a deleted object waits."""
 
@@ -47,13 +51,14 @@ Connect = Callable[[Run], Awaitable[ObjectStore]]
 @dataclass
 class _Entry:
     """A run of which garbage may be left. ``keep`` is what was in force when last asked, ``told``
-    the last problem that was logged."""
+    the last problem that was logged, ``failures`` how often in a row there was one."""
 
     run: Run
     collector: Collector
     keep: Keep | None = None
     store: ObjectStore | None = None
     told: str = ""
+    failures: int = 0
 
 
 @dataclass
@@ -160,9 +165,13 @@ class Retention:
         except (StoreError, StorageProblem, KubeError) as error:
             self._tell(entry, str(error))
             await self._disconnect(entry)
+            entry.failures += 1
+            if ended and entry.failures >= ENDED_TRIES:
+                await self._leave(run.uid)
+                return "given up"
             self.queue.add(run.uid, after=RETRY_SECONDS)
             return "failed"
-        entry.told = ""
+        entry.told, entry.failures = "", 0
         if wait is not None:
             self.queue.add(run.uid, after=max(wait, PACE_SECONDS))
         if wait is None or wait > PACE_SECONDS:
