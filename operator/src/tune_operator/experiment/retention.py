@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from tune_operator.experiment.accepted import Refused
 from tune_operator.experiment.claim import Displaced
 from tune_operator.experiment.collector import Busy, Collector
 from tune_operator.experiment.purge import purge
@@ -44,6 +45,9 @@ PURGE_RETRY_SECONDS = 5.0
 
 WORKERS = 2
 """Runs that are collected at a time."""
+
+UNUSABLE = (StoreError, StorageProblem, Refused, KubeError)
+"""The store does not serve us, or cannot be reached with what the object says."""
 
 Connect = Callable[[Run], Awaitable[ObjectStore]]
 
@@ -150,7 +154,7 @@ class Retention:
         if run.journal is not entry.collector.journal and not ended:
             return "skipped"  # not ours at the moment; when it is again, we are told
         experiment = run.accepted.experiment
-        if entry.collector.journal.state.generation == experiment.generation:
+        if entry.collector.journal.state.generation == experiment.in_force:
             entry.keep = Keep.of(experiment.spec)
         if entry.keep is None:
             return "skipped"  # a change counts when it is journaled, which we are told of
@@ -162,7 +166,7 @@ class Retention:
         except Displaced:
             await self._leave(run.uid)
             return "displaced"
-        except (StoreError, StorageProblem, KubeError) as error:
+        except UNUSABLE as error:
             self._tell(entry, str(error))
             await self._disconnect(entry)
             entry.failures += 1
@@ -199,7 +203,7 @@ class Retention:
         except Displaced as displaced:
             logger.warning("%s", displaced)
             return "displaced"
-        except (StoreError, StorageProblem, KubeError) as error:
+        except UNUSABLE as error:
             logger.warning("the storage of a deleted experiment is not deleted yet: %s", error)
             self.queue.add(run.uid, after=PURGE_RETRY_SECONDS)
             return "failed"
