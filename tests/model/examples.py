@@ -327,7 +327,19 @@ def an_intent_that_was_not_shown() -> None:
         conclude(stage, Peace())
 
 
+def a_deletion_told_by_its_pods() -> None:
+    """The garbage collector's deletions of the Pods are heard of before the experiment's."""
+    with Stage() as stage:
+        for _ in range(3):
+            stage.work()
+        stage.delete_now()
+        stage.collect()
+        stage.tell(stage.operator, PODS)
+        conclude(stage, Peace())
+
+
 EXAMPLES = (
+    a_deletion_told_by_its_pods,
     a_segment_without_an_answer,
     a_slow_kubelet,
     a_fenced_trainer_reports,

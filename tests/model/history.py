@@ -63,7 +63,8 @@ class History:
 
     ``honest`` are commits of attempts whose Pod existed and had not ended, ``late`` those made
     after the attempt was settled; ``completed`` trials with an honest completion record.
-    ``lost_sight`` are Pods whose node was unreachable. ``max_failures`` is the most there ever was.
+    ``lost_sight`` are Pods whose node was unreachable, ``collected`` those that were well until
+    they were deleted with their experiment. ``max_failures`` is the most there ever was.
     """
 
     state: RunState = field(default_factory=RunState)
@@ -80,6 +81,7 @@ class History:
     late: dict[str, set[CheckpointRef]] = field(default_factory=dict)
     completed: set[str] = field(default_factory=set)
     lost_sight: set[str] = field(default_factory=set)
+    collected: set[str] = field(default_factory=set)
     max_failures: int = MAX_FAILURES
     server: ApiServer = field(init=False)
     bucket: Bucket = field(init=False)
@@ -187,6 +189,9 @@ class History:
         over = pod is None or project(pod).terminal or self._fenced(pod)
         done = self._completed(key)
         hold("P3", over or done or self.deleting, f"attempt {key} was given up while its Pod runs")
+        collected = key in {self.uids.get(uid) for uid in self.collected}
+        counted = new.disruptions > old.disruptions
+        hold("P7", not (collected and counted), f"{key} ended with its experiment and was counted")
         hold("P6", new.reason != "NoValidCheckpoint", f"trial {new.name} lost its checkpoints")
         self.settled.add(key)
         if not new.finished:

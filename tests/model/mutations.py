@@ -15,6 +15,7 @@ import pytest
 from tests.model import examples
 from tests.model.history import MAX_FAILURES
 from tune_operator.experiment import look as look_module
+from tune_operator.experiment import namespace_end
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.look import Ending, Looker
 from tune_operator.experiment.opening import Opening
@@ -291,6 +292,14 @@ def delete_by_name(patch: Patch) -> None:
     patch.setattr(Executor, "_delete_pod", delete_pod)
 
 
+def who_deletes_is_not_asked(patch: Patch) -> None:
+    async def overtaken(*_: object) -> bool:
+        return False
+
+    patch.setattr(Reconciler, "_overtaken", overtaken)
+    patch.setattr(namespace_end, "unexplained", lambda *_: frozenset())
+
+
 def reports_of_whoever_sends(patch: Patch) -> None:
     def bound(self: Reports, run: Run, view: PodView, attempt: int) -> TrialState:
         known = run.durable.trial(view.trial)
@@ -483,6 +492,12 @@ MUTATIONS = (
         mere_progress_may_wait,
         ("status first",),
         examples.an_intent_that_was_not_shown,
+    ),
+    Mutation(
+        "before a deletion is counted it is asked who else was deleted",
+        who_deletes_is_not_asked,
+        ("P7",),
+        examples.a_deletion_told_by_its_pods,
     ),
     Mutation(
         "what is destroyed has the UID that was decided about",

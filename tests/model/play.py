@@ -370,9 +370,11 @@ class Play:
             self.server.delete(place)
 
     def delete_experiment(self, pick: int) -> None:
-        """Rarely, the user deletes the experiment."""
+        """Rarely, the user deletes the experiment, or its deletion goes on."""
         if pick % 8 == 0:
             self.delete_now()
+        elif self.history.deleting:
+            self.collect()
 
     # --- pieces -------------------------------------------------------------------------------
 
@@ -416,6 +418,15 @@ class Play:
         """``kubectl delete``."""
         if PLACE in self.server.objects:
             self.server.delete(PLACE)
+
+    def collect(self) -> None:
+        """The garbage collector deletes the Pods of what is deleted, or gone."""
+        for pod in self.pods():
+            view = project(pod)
+            if view.deleted is None:
+                ends = view.terminal or view.disruption_target
+                self.history.collected |= set() if ends else {view.uid}
+                self.server.delete(_place(pod))
 
     def edit_spec(self, edit: Callable[[Object], object]) -> None:
         """Every change of a specification is a new generation."""
@@ -492,6 +503,7 @@ class Play:
             self.server.let_go(_place(pod))
 
     def _tear_away(self, pod: Object) -> None:
+        self.history.collected.discard(_uid(pod))  # whoever finds it gone cannot know more
         self.server.change(_place(pod), lambda obj: obj["metadata"].update(finalizers=[]))
         if _place(pod) in self.server.objects:
             self.server.delete(_place(pod))
