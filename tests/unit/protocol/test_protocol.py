@@ -17,7 +17,7 @@ from tune_trainer.protocol.keys import (
     parse_manifest_key,
     trial_name,
 )
-from tune_trainer.protocol.manifest import FileEntry, Manifest
+from tune_trainer.protocol.manifest import LARGEST, FileEntry, Manifest, Pack
 from tune_trainer.protocol.messages import (
     CONTINUE,
     Directive,
@@ -76,6 +76,35 @@ def test_a_checkpoint_is_read_back_from_its_key_and_its_short_form(ref: Checkpoi
 
 def test_a_manifest_is_read_back_as_written() -> None:
     assert repr(Manifest.from_bytes(MANIFEST.to_bytes())) == repr(MANIFEST)
+
+
+def test_a_manifest_of_large_files_and_of_packs_is_read_back_as_written() -> None:
+    files = (FileEntry("weights", 2**40, 2**38, ("a", "b", "c", "d")),)
+    manifest = replace(MANIFEST, files=files, packs=(Pack("pack-00000", 3, "cc"),))
+    assert repr(Manifest.from_bytes(manifest.to_bytes())) == repr(manifest)
+
+
+def test_a_manifest_says_packs_only_where_there_are_some() -> None:
+    """So that an older trainer reads what it can load, and refuses what it would load in part."""
+    plain = json.loads(MANIFEST.to_bytes())
+    packed = json.loads(replace(MANIFEST, packs=(Pack("pack-00000", 3, "cc"),)).to_bytes())
+    assert (plain["version"], "packs" in plain) == (1, False)
+    assert packed["version"] == 2
+
+
+def test_a_manifest_of_a_newer_trainer_is_refused() -> None:
+    newer = MANIFEST.to_bytes().replace(b'"version":1', b'"version":3')
+    with pytest.raises(ProtocolError, match=r"version: 3 is not known here \(expected 1 or 2\)"):
+        Manifest.from_bytes(newer)
+
+
+def test_a_manifest_is_bounded() -> None:
+    parts = ("ab" * 32,) * (LARGEST // 66)
+    endless = replace(MANIFEST, files=(FileEntry("weights", len(parts) * 2**24, 2**24, parts),))
+    with pytest.raises(ValueError, match="1 files of 1 MiB or more"):
+        endless.to_bytes()
+    with pytest.raises(ProtocolError, match="more than"):
+        Manifest.from_bytes(b"x" * (LARGEST + 1))
 
 
 @given(st.integers(0, len(MANIFEST.to_bytes()) - 1))

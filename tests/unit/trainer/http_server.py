@@ -20,11 +20,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer; ``body_length`` announces more than is sent, to tear the connection."""
+    """What to answer; with ``torn_after`` the connection ends after so many bytes of the body."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    torn_after: int | None = None
 
 
 class Behaviour(Protocol):
@@ -70,6 +71,9 @@ def _handler(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
         def handle_any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
+            if len(body) < length:  # the client is gone, or the link to it
+                self.close_connection = True
+                return
             answer = behaviour(Request(self.command, self.path, dict(self.headers), body))
             if answer is None:
                 self.close_connection = True
@@ -79,9 +83,10 @@ def _handler(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(answer.body[: answer.torn_after])
+            self.close_connection |= answer.torn_after is not None
 
-        do_GET = do_PUT = do_POST = handle_any  # noqa: N815
+        do_GET = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Quiet."""

@@ -1,12 +1,14 @@
 """S3 over HTTP on top of the store in memory, for the SDK's client and for child processes."""
 
+import hashlib
 import re
 import threading
+from collections.abc import Callable
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.unit.trainer.http_server import Answer, Request, Server
 from tests.unit.trainer.memory_store import MemoryMultipart, MemoryStore
-from tune_trainer.store.base import NotFound
+from tune_trainer.store.base import NotFound, UploadLost
 
 BUCKET = "tune-test"
 
@@ -17,6 +19,10 @@ class S3Server:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.faults: list[tuple[str, str, Answer | None]] = []
+        self.intercept: Callable[[Request, Callable[[], Answer]], Answer | None] | None = None
+        """Gets each request that is well-formed, and what carries it out."""
+        self.conditional = True
+        """Whether ``If-None-Match`` is honoured."""
         self._uploads: dict[str, MemoryMultipart] = {}
         self._lock = threading.Lock()
         self._server = Server(self._behave)
@@ -36,7 +42,7 @@ class S3Server:
             name: values[0]
             for name, values in parse_qs(parts.query, keep_blank_values=True).items()
         }
-        assert "X-Amz-Signature" in query
+        assert request.headers["Authorization"].startswith("AWS4-HMAC-SHA256 ")
         with self._lock:
             for fault in self.faults:
                 if fault[0] == request.method and re.search(fault[1], key):
@@ -44,13 +50,32 @@ class S3Server:
                     return fault[2]
         if bucket != BUCKET:
             return error(404, "NoSuchBucket")
+
+        def carry_out() -> Answer:
+            try:
+                return self._carry_out(request, key, query)
+            except UploadLost:
+                return error(404, "NoSuchUpload")
+
+        return self.intercept(request, carry_out) if self.intercept else carry_out()
+
+    def _carry_out(self, request: Request, key: str, query: dict[str, str]) -> Answer:
+        if hashlib.sha256(request.body).hexdigest() != request.headers["x-amz-content-sha256"]:
+            return error(400, "XAmzContentSHA256Mismatch")
         match request.method:
             case "GET":
                 return self._get(key, request)
             case "PUT":
                 return self._put(key, query, request)
+            case "DELETE":
+                self._upload(query).abort()
+                return Answer(204)
             case _:
                 return self._post(key, query)
+
+    def _upload(self, query: dict[str, str]) -> MemoryMultipart:
+        with self._lock:
+            return self._uploads[query["uploadId"]]
 
     def _get(self, key: str, request: Request) -> Answer:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("Range", ""))
@@ -58,21 +83,22 @@ class S3Server:
             if not wanted:
                 return Answer(200, self.store.get(key))
             start, end = int(wanted[1]), int(wanted[2])
-            chunk = self.store.get_range(key, start, end - start + 1)
+            buffer = memoryview(bytearray(end - start + 1))
+            found = self.store.read_into(key, start, buffer)
         except NotFound:
             return error(404, "NoSuchKey")
-        if not chunk.data:
-            total = {"Content-Range": f"bytes */{chunk.total}"}
+        if not found.count:
+            total = {"Content-Range": f"bytes */{found.total}"}
             return Answer(416, b"<Code>InvalidRange</Code>", total)
-        last = start + len(chunk.data) - 1
-        return Answer(206, chunk.data, {"Content-Range": f"bytes {start}-{last}/{chunk.total}"})
+        where = f"bytes {start}-{start + found.count - 1}/{found.total}"
+        return Answer(206, bytes(buffer[: found.count]), {"Content-Range": where})
 
     def _put(self, key: str, query: dict[str, str], request: Request) -> Answer:
         if "uploadId" in query:
             number = int(query["partNumber"])
-            self._uploads[query["uploadId"]].put(number, request.body)
+            self._upload(query).put(number, request.body)
             return Answer(200, headers={"ETag": f'"{number}"'})
-        if request.headers.get("If-None-Match") == "*":
+        if self.conditional and request.headers.get("If-None-Match") == "*":
             if not self.store.put_if_absent(key, request.body):
                 return error(412, "PreconditionFailed")
         else:
@@ -80,14 +106,14 @@ class S3Server:
         return Answer(200, headers={"ETag": '"1"'})
 
     def _post(self, key: str, query: dict[str, str]) -> Answer:
-        with self._lock:
-            if "uploads" in query:
+        if "uploads" in query:
+            with self._lock:
                 upload = f"upload-{len(self._uploads)}"
                 self._uploads[upload] = self.store.multipart(key)
-                return Answer(200, f"<UploadId>{upload}</UploadId>".encode())
-            found = self._uploads.pop(query["uploadId"], None)
-        if found is None:
-            return error(404, "NoSuchUpload")
+            return Answer(200, f"<UploadId>{upload}</UploadId>".encode())
+        found = self._upload(query)
+        if not found.is_open:  # as S3: a second completion finds no upload
+            raise UploadLost(key)
         found.complete()
         return Answer(200, b"<CompleteMultipartUploadResult/>")
 

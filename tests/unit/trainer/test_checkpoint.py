@@ -12,25 +12,28 @@ from hypothesis import strategies as st
 from tests.unit.trainer.build import KEYS, Files, Ledger, at, files, quick_retry, read_files, saver
 from tests.unit.trainer.faults import Fault, FaultyStore
 from tests.unit.trainer.memory_store import MemoryStore
-from tune_trainer.checkpoint import upload
+from tune_trainer.checkpoint import layout
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.errors import AttemptFailed, Fenced, Unusable
 from tune_trainer.progress import Progress
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.manifest import Manifest
 from tune_trainer.protocol.result import Result
-from tune_trainer.store.base import Unavailable
+from tune_trainer.store.base import Data, Unavailable
 
 SAVES = dict[str, bytes]
 CONTENT = st.dictionaries(
-    st.sampled_from(["a", "b.bin", "sub/c", "sub/deep/d"]), st.binary(max_size=40), max_size=4
+    st.sampled_from(["a", "b.bin", "sub/c", "sub/deep/d"]),
+    st.binary(max_size=40),
+    min_size=1,
+    max_size=4,
 )
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 bytes, so that small files have several."""
-    monkeypatch.setattr(upload, "PART_SIZE", 8)
+    monkeypatch.setattr(layout, "PART_SIZE", 8)
 
 
 def save(store: Any, content: SAVES, staging: Path, iteration: int, attempt: int = 1) -> Ledger:
@@ -66,7 +69,7 @@ def test_the_manifest_carries_what_is_not_durable(tmp_path: Path) -> None:
     store, ledger = MemoryStore(), Ledger()
     ledger.results = (Result(3, {"value": float("nan")}),)
     one = saver(store, ledger, tmp_path)
-    one.save(files(), at(1), {"value": 1}, forced=True)
+    one.save(files(a=b"x"), at(1), {"value": 1}, forced=True)
     one.wait()
     manifest = Manifest.from_bytes(store.get(KEYS.manifest(CheckpointRef(1, 1))))
     assert [result.seq for result in manifest.results] == [3]
@@ -151,14 +154,16 @@ def test_no_valid_checkpoint_is_a_failure_and_never_scratch(tmp_path: Path) -> N
     data_key = next(key for key in store.objects if "/d/" in key)
     store.objects[data_key] = b"CONTENT"
     plan = [CheckpointRef(2, 7), CheckpointRef(1, 5)]
-    with pytest.raises(AttemptFailed, match="2-7: its manifest is gone; 1-5: a part 1") as caught:
+    with pytest.raises(
+        AttemptFailed, match="2-7: its manifest is gone; 1-5: a at byte 0"
+    ) as caught:
         restore(store, plan, tmp_path)
     assert caught.value.reason == "NoValidCheckpoint"
 
 
 def test_a_manifest_of_another_checkpoint_is_not_valid(tmp_path: Path) -> None:
     store = MemoryStore()
-    save(store, {}, tmp_path, 5)
+    save(store, {"a": b"x"}, tmp_path, 5)
     moved = KEYS.manifest(CheckpointRef(1, 6))
     store.objects[moved] = store.objects[KEYS.manifest(CheckpointRef(1, 5))]
     with pytest.raises(AttemptFailed, match="its manifest is that of 1-5"):
@@ -187,10 +192,10 @@ class Gated(MemoryStore):
         self.gate = threading.Event()
         self.reached = threading.Event()
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data, sha256: str = "") -> None:
         self.reached.set()
         assert self.gate.wait(20)
-        super().put(key, data)
+        super().put(key, data, sha256)
 
 
 def committed(store: MemoryStore) -> list[str]:
@@ -246,7 +251,7 @@ def test_a_replaced_attempt_commits_nothing(tmp_path: Path) -> None:
 
 def test_an_upload_s_error_reaches_the_training(tmp_path: Path) -> None:
     class Away(MemoryStore):
-        def put(self, key: str, data: bytes) -> None:
+        def put(self, key: str, data: Data, sha256: str = "") -> None:
             raise Unavailable("no answer")
 
     one = saver(Away(), Ledger(), tmp_path)

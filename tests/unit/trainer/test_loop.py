@@ -28,6 +28,7 @@ from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
 from tune_trainer.protocol.messages import CONTINUE, Directive, DirectiveKind
 from tune_trainer.reporter import Reporter
 from tune_trainer.spool import Spool
+from tune_trainer.store.base import Data
 
 STOP = Directive(DirectiveKind.STOP, "s-1")
 CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-1")
@@ -260,9 +261,9 @@ class Gated(MemoryStore):
         super().__init__()
         self.gate = threading.Event()
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data, sha256: str = "") -> None:
         assert self.gate.wait(20)
-        super().put(key, data)
+        super().put(key, data, sha256)
 
 
 def test_a_checkpoint_that_is_asked_for_waits_for_the_upload_that_runs(training: Training) -> None:

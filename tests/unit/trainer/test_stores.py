@@ -8,7 +8,7 @@ from tests.unit.trainer.http_server import Answer
 from tests.unit.trainer.memory_store import MemoryStore
 from tests.unit.trainer.s3_server import BUCKET, S3Server, error
 from tests.unit.trainer.store_contract import StoreContract, key
-from tune_trainer.store.base import NotFound, Store, Unavailable
+from tune_trainer.store.base import NotFound, Store, Unavailable, UploadLost
 from tune_trainer.store.s3 import Credentials, S3Store
 
 __all__ = ["key"]  # the contract's fixture
@@ -47,14 +47,18 @@ class TestS3Store(StoreContract):
         pytest.param(Answer(500), id="no-body"),
     ],
 )
-@pytest.mark.parametrize("method", ["get", "get_range", "put", "put_if_absent", "multipart"])
+@pytest.mark.parametrize("method", ["get", "read_into", "put", "put_if_absent", "multipart"])
 def test_trouble_is_never_a_missing_object(
     s3: S3Server, remote: S3Store, method: str, answer: Answer | None
 ) -> None:
     s3.store.put("t/x", b"there")
-    verb = {"get": "GET", "get_range": "GET", "multipart": "POST"}.get(method, "PUT")
+    verb = {"get": "GET", "read_into": "GET", "multipart": "POST"}.get(method, "PUT")
     s3.fail(verb, "t/x", answer)
-    arguments = {"get_range": (0, 1), "put": (b"x",), "put_if_absent": (b"x",)}.get(method, ())
+    arguments = {
+        "read_into": (0, memoryview(bytearray(1))),
+        "put": (b"x",),
+        "put_if_absent": (b"x",),
+    }.get(method, ())
     with pytest.raises(Unavailable) as caught:
         getattr(remote, method)("t/x", *arguments)
     assert "t/x" in str(caught.value)
@@ -86,7 +90,7 @@ def test_an_upload_that_is_gone_is_no_success(s3: S3Server, remote: S3Store) -> 
     upload = remote.multipart("big")
     upload.put(1, b"x")
     s3.fail("POST", "big", error(404, "NoSuchUpload"))
-    with pytest.raises(Unavailable):
+    with pytest.raises(UploadLost):
         upload.complete()
     with pytest.raises(NotFound):
         remote.get("big")

@@ -26,7 +26,7 @@ class Limits:
     upload: float = 900.0
     """How long one request of a checkpoint or the exit record is retried, then exit 75."""
     denied: float = 60.0
-    """The same while the store does not know our keys: a new Pod gets the Secret's present ones."""
+    """The same while keys, bucket or clock are wrong: a new Pod may have what is right."""
     spool_results: int = 4096
     """Results that are kept until the operator calls them durable (see ``spool``)."""
     spool_bytes: int = 2 * 1024 * 1024

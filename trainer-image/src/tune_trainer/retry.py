@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tune_trainer.errors import Unusable
-from tune_trainer.store.base import KeysRefused, Unavailable
+from tune_trainer.store.base import Misconfigured, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ def delays(first: float, longest: float) -> Iterator[float]:
 class Retry:
     """How one request is repeated while the store does not serve it.
 
-    ``seconds`` counts from the first try, as does ``denied`` while our keys are refused. ``wait``
-    and ``clock`` are the real ones except in tests.
+    ``seconds`` counts from the first try, as does ``denied`` while something is set up wrongly, our
+    keys for one. ``wait`` and ``clock`` are the real ones except in tests.
     """
 
     seconds: float
@@ -48,7 +48,7 @@ class Retry:
                 return action()
             except Unavailable as error:
                 bound = self.seconds
-                if isinstance(error, KeysRefused):
+                if isinstance(error, Misconfigured):
                     bound = min(bound, self.denied)
                 if self.clock() + delay > start + bound:
                     raise Unusable(f"gave up after {bound:.0f} s: {error}") from error

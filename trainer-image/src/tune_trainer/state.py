@@ -14,7 +14,7 @@ import pickle
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tune_trainer.failure import during
 from tune_trainer.trainable import Trainable
@@ -41,27 +41,34 @@ class Saved:
     kind: Kind
     relative: str = ""
 
+    @property
+    def file(self) -> str:
+        """The one file of a dictionary, "" for what the trainable wrote itself."""
+        return {Kind.JSON: JSON_FILE, Kind.PICKLE: PICKLE_FILE}.get(self.kind, "")
 
-def save(trainable: Trainable, directory: Path) -> Saved:
+
+def save(trainable: Trainable, directory: Path, spare: Path | None = None) -> Saved:
     """Have the trainable save itself into an empty directory.
 
-    Raises ValueError for a path outside it and for nothing saved, TypeError for any other return
-    value, and what the user's code raises.
+    A dictionary's file is written over ``spare`` if there is such a file: filling what a file
+    system has in memory already is several times as fast. Raises ValueError for a path outside the
+    directory and for nothing saved, TypeError for any other return value, and what the user's code
+    raises.
     """
     with during("save_checkpoint()", trainable.trial_id, trainable.iteration):
         returned: Any = trainable.save_checkpoint(str(directory))
         if not directory.is_dir():
             raise ValueError("save_checkpoint() removed the directory that it was given")
-        saved = _saved(returned, directory)
+        saved = _saved(returned, directory, spare)
         _require_files(directory)
         return saved
 
 
-def _saved(returned: Any, directory: Path) -> Saved:
+def _saved(returned: Any, directory: Path, spare: Path | None) -> Saved:
     if returned is None:
         return Saved(Kind.DIRECTORY)
     if isinstance(returned, dict):
-        return _save_dict(returned, directory)
+        return _save_dict(returned, directory, spare)
     if isinstance(returned, str | os.PathLike):
         relative = _inside(os.fspath(returned), directory)
         return Saved(Kind.PATH, relative) if relative else Saved(Kind.DIRECTORY)
@@ -108,18 +115,28 @@ def exact(value: Any, depth: int = 0) -> bool:
     return value is None or type(value) in {str, bool}
 
 
-def _save_dict(state: dict[Any, Any], directory: Path) -> Saved:
-    if exact(state):
-        _write_new(directory / JSON_FILE, json.dumps(state).encode())
-        return Saved(Kind.JSON)
-    _write_new(directory / PICKLE_FILE, _pickled(state))
-    return Saved(Kind.PICKLE)
+def _save_dict(state: dict[Any, Any], directory: Path, spare: Path | None) -> Saved:
+    kind, name = (Kind.JSON, JSON_FILE) if exact(state) else (Kind.PICKLE, PICKLE_FILE)
+    path = directory / name
+    if path.exists():
+        raise FileExistsError(f"save_checkpoint() returned a dictionary and wrote {name} too")
+    if spare is not None and spare.exists():
+        spare.rename(path)
+    with path.open("r+b" if path.exists() else "xb") as file:
+        if kind is Kind.JSON:
+            file.write(json.dumps(state).encode())
+        else:
+            _pickle(state, file)
+        file.truncate()
+    return Saved(kind)
 
 
-def _pickled(state: dict[Any, Any]) -> bytes:
-    """Raises TypeError that names the entry."""
+def _pickle(state: dict[Any, Any], file: BinaryIO) -> None:
+    """Large arrays go straight into the file. Raises TypeError that names the entry, OSError."""
     try:
-        return pickle.dumps(state, protocol=5)
+        pickle.dump(state, file, protocol=5)
+    except OSError:  # the disk's fault, not the state's
+        raise
     except Exception as error:
         culprits = [repr(key) for key, value in state.items() if not _can_pickle(value)]
         where = f" at key {', '.join(culprits)}" if culprits else ""
@@ -170,11 +187,6 @@ def _problem(entry: os.DirEntry[str]) -> str:
         if path.parent.resolve().is_relative_to(path.resolve()):
             return ", which leads to where it is"
     return "" if entry.is_file() or entry.is_dir() else ", which is no regular file"
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
 
 
 def _inside(returned: str, directory: Path) -> str:

@@ -1,11 +1,13 @@
 """Saves a trainable: a blocking snapshot, then an upload beside the training.
 
-There is one staging directory. A periodic save that finds it in use is skipped and counted; forced
-saves (asked for, at the end, on a signal) wait for it.
+There is one staging directory, in which the file of a dictionary is used again and again. A
+periodic save that finds it in use is skipped and counted; forced saves (asked for, at the end, on a
+signal) wait for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import shutil
@@ -18,8 +20,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tune_trainer import state
+from tune_trainer.checkpoint import layout
 from tune_trainer.checkpoint.commit import commit
-from tune_trainer.checkpoint.upload import freeze, upload_directory
+from tune_trainer.checkpoint.parallel import Cancelled
+from tune_trainer.checkpoint.upload import Uploader, freeze
 from tune_trainer.errors import Fenced
 from tune_trainer.progress import Progress, Stopwatch
 from tune_trainer.protocol.keys import CheckpointRef, TrialKeys
@@ -77,6 +81,7 @@ class Saver:
         self._ledger = ledger
         self._staging = staging
         self._retry = retry
+        self._uploader = Uploader(store, retry, lambda: ledger.fenced)
         self._upload: _Upload | None = None
         self._done_iteration: int | None = None
         self.skipped = 0
@@ -138,31 +143,44 @@ class Saver:
         """The blocking part: the state on disk. Returns the rest as a function."""
         directory = Path(tempfile.mkdtemp(prefix="save-", dir=self._staging)).resolve()
         try:
-            saved = state.save(trainable, directory)
+            saved = state.save(trainable, directory, self._spare)
             freeze(directory)
-        except BaseException:
+            objects = layout.plan(layout.scan(directory))
+        except BaseException as error:
             shutil.rmtree(directory, ignore_errors=True)
+            error.add_note(
+                f"in save_checkpoint() of trial {self._attempt.trial}, iteration {ref.iteration}"
+            )
             raise
         counters = progress.to_json()
         kept = dict(metrics)
 
         def work() -> None:
             try:
-                self._store_checkpoint(directory, saved, ref, counters, kept)
+                self._store_checkpoint(directory, objects, saved, ref, counters, kept)
             finally:
-                shutil.rmtree(directory, ignore_errors=True)
+                self._clear(directory, saved)
 
         return work
 
+    @property
+    def _spare(self) -> Path:
+        """File of the last dictionary, to be written over."""
+        return self._staging / "spare"
+
+    def _clear(self, directory: Path, saved: state.Saved) -> None:
+        if saved.file:
+            with contextlib.suppress(OSError):
+                (directory / saved.file).rename(self._spare)
+        shutil.rmtree(directory, ignore_errors=True)
+
     def _store_checkpoint(
-        self, directory: Path, saved: state.Saved, ref: CheckpointRef,
+        self, directory: Path, objects: layout.Layout, saved: state.Saved, ref: CheckpointRef,
         progress: Mapping[str, Any], metrics: Mapping[str, Any],
     ) -> None:  # fmt: skip
         keys = self._attempt.keys
         nonce = secrets.token_hex(8)
-        files = upload_directory(
-            self._store, directory, keys.data(ref, nonce), self._retry, lambda: self._ledger.fenced
-        )
+        written = self._uploader.write(directory, objects, keys.data(ref, nonce))
         manifest = Manifest(
             experiment=self._attempt.experiment,
             trial=self._attempt.trial,
@@ -173,7 +191,8 @@ class Saver:
             relative=saved.relative,
             metrics=metrics,
             progress=progress,
-            files=files,
+            files=written.files,
+            packs=written.packs,
             results=self._ledger.undurable(),
         )
         # A replaced attempt must not commit; the resume plan ignores it if it does so in this gap.
@@ -186,7 +205,7 @@ class Saver:
     def _run(self, upload: _Upload, work: Callable[[], None]) -> None:
         try:
             work()
-        except InterruptedError as error:
-            upload.error = Fenced(str(error))
+        except Cancelled:
+            upload.error = Fenced(f"checkpoint {upload.ref} is not saved: the attempt was replaced")
         except BaseException as error:  # noqa: BLE001 - carried to the training thread
             upload.error = error

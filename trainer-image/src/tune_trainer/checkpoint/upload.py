@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from tune_trainer.protocol.manifest import PART_SIZE, FileEntry
+from tune_trainer.checkpoint.layout import LargeFile, Layout, PackPlan
+from tune_trainer.checkpoint.parallel import PARALLEL, Buffers, Workers, workers
+from tune_trainer.errors import Unusable
+from tune_trainer.protocol import pack
+from tune_trainer.protocol.manifest import FileEntry, Pack
 from tune_trainer.retry import Retry
-from tune_trainer.store.base import MultipartUpload, Store
+from tune_trainer.store.base import MultipartUpload, Store, StoreError, UploadLost
 
-PARALLEL = 4
-"""Parts in flight; each holds one part in memory."""
-
-MOST_PARTS = 10_000
-"""What S3 allows for one object; larger files get larger parts."""
+log = logging.getLogger(__name__)
 
 
 def freeze(directory: Path) -> None:
@@ -35,90 +37,144 @@ def freeze(directory: Path) -> None:
                 shutil.copyfile(target, path)
 
 
-def upload_directory(
-    store: Store, directory: Path, prefix: str, retry: Retry, stopped: Callable[[], bool]
-) -> tuple[FileEntry, ...]:
-    """Write every file below ``directory`` to ``prefix`` + its relative path.
+@dataclass(frozen=True)
+class Written:
+    """What a manifest says about the data."""
 
-    Raises Unusable. Parts that have not begun when ``stopped`` turns true raise InterruptedError.
-    """
-    files = [_plan(path, directory) for path in sorted(_walk(directory))]
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="upload") as pool:
-        uploads = [_FileUpload(store, file, prefix, retry, stopped) for file in files]
-        parts = [upload.start(pool) for upload in uploads]
-        try:
-            return tuple(
-                upload.finish(futures) for upload, futures in zip(uploads, parts, strict=True)
-            )
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    files: tuple[FileEntry, ...]
+    packs: tuple[Pack, ...]
+
+
+class Uploader:
+    """Writes checkpoints of one attempt, one at a time; its buffers stay for the next."""
+
+    def __init__(self, store: Store, retry: Retry, stopped: Callable[[], bool]) -> None:
+        """Nothing more is tried when ``stopped`` has turned true."""
+        self._store = store
+        self._retry = retry
+        self._stopped = stopped
+        self._buffers = Buffers()
+
+    def write(self, directory: Path, layout: Layout, prefix: str) -> Written:
+        """Every object of the layout to ``prefix`` + its name.
+
+        Raises Cancelled, Unusable, and OSError for a directory that cannot be read. Multipart
+        uploads that were begun are aborted then.
+        """
+        with workers("upload", self._retry, self._stopped) as pool:
+            one = _Checkpoint(self._store, pool, self._buffers, directory, prefix)
+            try:
+                packs = [pool.submit(one.put_pack, found) for found in layout.packs]
+                files = one.put_files(layout.files)
+                return Written(files, tuple(pool.results(packs)))
+            except BaseException as error:
+                pool.end()
+                one.abort()
+                if isinstance(error, UploadLost):
+                    raise Unusable(str(error)) from error
+                raise
+
+
+class _Checkpoint:
+    """One checkpoint on its way."""
+
+    def __init__(
+        self, store: Store, pool: Workers, buffers: Buffers, directory: Path, prefix: str
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._buffers = buffers
+        self._directory = directory
+        self._prefix = prefix
+        self._open: list[MultipartUpload] = []
+
+    def put_files(self, files: tuple[LargeFile, ...]) -> tuple[FileEntry, ...]:
+        """A few at a time, so that as many multipart uploads are open at most."""
+        entries = []
+        started: deque[_FileUpload] = deque()
+        for file in files:
+            if len(started) >= PARALLEL:
+                entries.append(self._finish(started.popleft()))
+            started.append(self._start(file))
+        entries += [self._finish(upload) for upload in started]
+        return tuple(entries)
+
+    def _start(self, file: LargeFile) -> _FileUpload:
+        multipart = None
+        if file.parts > 1:
+            key = self._prefix + file.name
+            multipart = self._pool.ask(lambda: self._store.multipart(key))
+            self._open.append(multipart)
+        parts = [
+            self._pool.submit(self._put_part, file, number, multipart)
+            for number in range(file.parts)
+        ]
+        return _FileUpload(file, parts, multipart)
+
+    def _finish(self, upload: _FileUpload) -> FileEntry:
+        file, multipart = upload.file, upload.multipart
+        digests = tuple(self._pool.results(upload.parts))
+        if multipart is not None:
+            self._pool.ask(multipart.complete)
+            self._open.remove(multipart)
+        return FileEntry(file.name, file.size, file.part_size, digests)
+
+    def _put_part(self, file: LargeFile, number: int, multipart: MultipartUpload | None) -> str:
+        start, length = file.extent(number)
+        with self._buffers.lend(length) as data:
+            _fill(self._directory / file.name, start, data)
+            digest = hashlib.sha256(data).hexdigest()
+            if multipart is None:
+                self._put(file.name, data, digest)
+            else:
+                self._pool.ask(lambda: multipart.put(number + 1, data, digest))
+        return digest
+
+    def put_pack(self, plan: PackPlan) -> Pack:
+        """Make one pack and write it."""
+        head = pack.table(plan.members)
+        size = len(head) + sum(member.size for member in plan.members)
+        with self._buffers.lend(size) as data:
+            data[: len(head)] = head
+            offset = len(head)
+            for member in plan.members:
+                if member.size:
+                    room = data[offset : offset + member.size]
+                    _fill(self._directory / member.path, 0, room)
+                offset += member.size
+            digest = hashlib.sha256(data).hexdigest()
+            self._put(plan.name, data, digest)
+        return Pack(plan.name, size, digest)
+
+    def _put(self, name: str, data: memoryview, digest: str) -> None:
+        self._pool.ask(lambda: self._store.put(self._prefix + name, data, digest))
+
+    def abort(self) -> None:
+        """Drop what will not be completed; what cannot be dropped now is left to the operator."""
+        for multipart in self._open:
+            try:
+                multipart.abort()
+            except StoreError as error:
+                log.warning("a multipart upload is left behind: %s", error)
+                return  # the others would wait as long for nothing
 
 
 @dataclass(frozen=True)
-class _File:
-    path: Path
-    name: str
-    size: int
-    part_size: int
-
-    @property
-    def parts(self) -> int:
-        return -(-self.size // self.part_size)
-
-
 class _FileUpload:
-    """One file on its way. An empty file has no parts and needs no object."""
+    """One file on its way."""
 
-    def __init__(
-        self, store: Store, file: _File, prefix: str, retry: Retry, stopped: Callable[[], bool]
-    ) -> None:
-        self._store = store
-        self._file = file
-        self._key = prefix + file.name
-        self._retry = retry
-        self._stopped = stopped
-        self._multipart: MultipartUpload | None = None
-
-    def start(self, pool: ThreadPoolExecutor) -> list[Future[str]]:
-        if self._file.parts > 1:
-            self._multipart = self._retry.run(lambda: self._store.multipart(self._key))
-        return [pool.submit(self._put, number) for number in range(self._file.parts)]
-
-    def _put(self, number: int) -> str:
-        if self._stopped():
-            raise InterruptedError(f"{self._key}: upload stopped")
-        data = self._read(number)
-        multipart = self._multipart
-        if multipart is None:
-            self._retry.run(lambda: self._store.put(self._key, data))
-        else:
-            self._retry.run(lambda: multipart.put(number + 1, data))
-        return hashlib.sha256(data).hexdigest()
-
-    def _read(self, number: int) -> bytes:
-        with self._file.path.open("rb") as file:
-            file.seek(number * self._file.part_size)
-            want = min(self._file.part_size, self._file.size - number * self._file.part_size)
-            data = file.read(want)
-        if len(data) != want:
-            raise OSError(f"{self._file.name} became shorter while it was uploaded")
-        return data
-
-    def finish(self, futures: list[Future[str]]) -> FileEntry:
-        digests = tuple(future.result() for future in futures)
-        if self._multipart is not None:
-            self._retry.run(self._multipart.complete)
-        return FileEntry(self._file.name, self._file.size, self._file.part_size, digests)
+    file: LargeFile
+    parts: list[Future[str]]
+    multipart: MultipartUpload | None
 
 
-def _walk(directory: Path) -> list[Path]:
-    return [
-        Path(folder) / name for folder, _, names in os.walk(directory) for name in names
-    ]  # fmt: skip
-
-
-def _plan(path: Path, directory: Path) -> _File:
-    size = path.stat().st_size
-    part_size = max(PART_SIZE, -(-size // MOST_PARTS))
-    return _File(path, path.relative_to(directory).as_posix(), size, part_size)
+def _fill(path: Path, start: int, data: memoryview) -> None:
+    """Read exactly this much of a file."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        done = 0
+        while done < len(data):
+            count = file.readinto(data[done:])
+            if not count:
+                raise OSError(f"{path.name} became shorter while it was uploaded")
+            done += count

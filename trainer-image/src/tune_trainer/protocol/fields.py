@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from tune_trainer.protocol import VERSION
@@ -15,9 +15,12 @@ T = TypeVar("T")
 LARGEST = 10**9
 """No attempt, iteration or sequence is larger; keys have room for ten digits."""
 
+LARGEST_SIZE = 10**15
+"""No file is larger, in bytes."""
 
-def load(data: bytes | str, what: str) -> dict[str, Any]:
-    """Parse JSON that must be an object of our version; raises ProtocolError."""
+
+def load(data: bytes | str, what: str, versions: Collection[int] = (VERSION,)) -> dict[str, Any]:
+    """Parse JSON that must be an object of a version known here; raises ProtocolError."""
     try:
         document = json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -25,8 +28,9 @@ def load(data: bytes | str, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ProtocolError(f"{what}: expected a JSON object")
     version = document.get("version")
-    if version != VERSION:
-        raise ProtocolError(f"{what}.version: {version!r} is not known here (expected {VERSION})")
+    if type(version) is not int or version not in versions:
+        expected = " or ".join(map(str, versions))
+        raise ProtocolError(f"{what}.version: {version!r} is not known here (expected {expected})")
     return document
 
 
@@ -48,12 +52,21 @@ def optional(document: Mapping[str, Any], name: str, kind: type[T], default: T, 
     return default if value is None else _check(value, name, kind, what)
 
 
-def whole(document: Mapping[str, Any], name: str, what: str, *, minimum: int = 0) -> int:
-    """A whole number that must be there and lie between ``minimum`` and LARGEST."""
+def whole(
+    document: Mapping[str, Any], name: str, what: str, *, minimum: int = 0, maximum: int = LARGEST
+) -> int:
+    """A whole number that must be there and lie between ``minimum`` and ``maximum``."""
     value = need(document, name, int, what)
-    if not minimum <= value <= LARGEST:
-        raise ProtocolError(f"{what}.{name}: is not between {minimum} and {LARGEST}")
+    if not minimum <= value <= maximum:
+        raise ProtocolError(f"{what}.{name}: is not between {minimum} and {maximum}")
     return value
+
+
+def plain_path(path: str, where: str) -> str:
+    """A relative path with forward slashes that stays inside its directory, else ProtocolError."""
+    if "\\" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise ProtocolError(f"{where}.path: {path!r} is no plain relative path")
+    return path
 
 
 def _check(value: Any, name: str, kind: type[T], what: str) -> T:

@@ -137,6 +137,11 @@ class TrialKeys:
 
     root: str
 
+    @property
+    def trial(self) -> str:
+        """Name of the trial."""
+        return self.root.rpartition("/")[2]
+
     def manifests(self, attempt: int | None = None) -> str:
         """Prefix of the trial's manifests, or of one attempt's."""
         of = "" if attempt is None else f"{attempt:0{ATTEMPT_WIDTH}d}-"

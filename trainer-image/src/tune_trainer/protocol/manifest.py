@@ -2,6 +2,10 @@
 
 It is written last, with ``If-None-Match: *``. Its own SHA-256 and one per part of every file
 let a reader prove that it loads exactly what was saved.
+
+Version 1 has one object per file. Version 2 adds ``packs``, objects that hold many small files (see
+``pack``). A manifest is written in the oldest version that can say it, so that an older reader
+refuses only what it would load in part.
 """
 
 from __future__ import annotations
@@ -18,6 +22,10 @@ from tune_trainer.protocol.result import Result, results_from_json
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes of one part; the last part of a file may be shorter."""
+
+WITH_PACKS = 2
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a manifest, which readers hold in memory: about 200,000 parts."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +50,38 @@ class FileEntry:
         """Raises ProtocolError, also for a path that leaves the checkpoint's directory."""
         if not isinstance(document, Mapping):
             raise ProtocolError(f"{where}: expected an object")
-        path = fields.need(document, "path", str, where)
-        if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path:
-            raise ProtocolError(f"{where}.path: {path!r} is no plain relative path")
-        size = fields.whole(document, "size", where)
-        part_size = fields.whole(document, "partSize", where, minimum=1)
+        path = fields.plain_path(fields.need(document, "path", str, where), where)
+        size = fields.whole(document, "size", where, maximum=fields.LARGEST_SIZE)
+        part_size = fields.whole(
+            document, "partSize", where, minimum=1, maximum=fields.LARGEST_SIZE
+        )
         parts = fields.need(document, "sha256", list, where)
         if len(parts) != -(-size // part_size):
             raise ProtocolError(f"{where}.sha256: {len(parts)} parts do not make {size} bytes")
         return cls(path, size, part_size, tuple(str(part) for part in parts))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An object beside the data files that holds many small ones; read as a whole."""
+
+    name: str
+    size: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, document: Any, where: str) -> Pack:
+        """Raises ProtocolError."""
+        if not isinstance(document, Mapping):
+            raise ProtocolError(f"{where}: expected an object")
+        return cls(
+            fields.plain_path(fields.need(document, "name", str, where), where),
+            fields.whole(document, "size", where),
+            fields.need(document, "sha256", str, where),
+        )
 
 
 @dataclass(frozen=True)
@@ -73,15 +104,27 @@ class Manifest:
     progress: Mapping[str, Any]
     files: tuple[FileEntry, ...]
     results: tuple[Result, ...] = ()
+    packs: tuple[Pack, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """The document with its own checksum; equal manifests give equal bytes."""
+        """The document with its own checksum; equal manifests give equal bytes.
+
+        Raises ValueError for one that readers would refuse for its size.
+        """
         body = self._body()
-        return fields.dump({**body, "sha256": hashlib.sha256(fields.dump(body)).hexdigest()})
+        data = fields.dump({**body, "sha256": hashlib.sha256(fields.dump(body)).hexdigest()})
+        if len(data) > LARGEST:
+            raise ValueError(
+                f"the checkpoint has {len(self.files)} files of 1 MiB or more, or too much in "
+                f"them, to be listed in {LARGEST} bytes"
+            )
+        return data
 
     def _body(self) -> dict[str, Any]:
+        packs = {"packs": [pack.to_json() for pack in self.packs]} if self.packs else {}
         return {
-            "version": VERSION,
+            **packs,
+            "version": WITH_PACKS if self.packs else VERSION,
             "experiment": self.experiment,
             "trial": self.trial,
             "attempt": self.ref.attempt,
@@ -99,13 +142,16 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Raises ProtocolError when torn, altered or of another version."""
-        document = fields.load(data, "manifest")
+        if len(data) > LARGEST:
+            raise ProtocolError(f"manifest: has more than {LARGEST} bytes")
+        document = fields.load(data, "manifest", (VERSION, WITH_PACKS))
         claimed = document.pop("sha256", None)
         if claimed != hashlib.sha256(fields.dump(document)).hexdigest():
             raise ProtocolError("manifest.sha256: does not match the content")
         what = "manifest"
         files = fields.need(document, "files", list, what)
         results = fields.need(document, "results", list, what)
+        packs = fields.need(document, "packs", list, what) if "packs" in document else []
         return cls(
             experiment=fields.need(document, "experiment", str, what),
             trial=fields.need(document, "trial", str, what),
@@ -123,4 +169,7 @@ class Manifest:
                 FileEntry.from_json(entry, f"{what}.files[{i}]") for i, entry in enumerate(files)
             ),
             results=results_from_json(results, f"{what}.results"),
+            packs=tuple(
+                Pack.from_json(entry, f"{what}.packs[{i}]") for i, entry in enumerate(packs)
+            ),
         )

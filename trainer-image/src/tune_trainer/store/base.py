@@ -6,7 +6,10 @@ Keys are relative to one bucket. Nothing here retries: the caller knows for how 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+Data: TypeAlias = "bytes | bytearray | memoryview"
+"""Bytes that are sent from where they lie."""
 
 
 class StoreError(Exception):
@@ -17,6 +20,10 @@ class NotFound(StoreError):
     """There is no such object: it was never written, or it was deleted."""
 
 
+class UploadLost(StoreError):
+    """The store knows this multipart upload no more; its parts are gone."""
+
+
 class Unavailable(StoreError):
     """No answer, a server error, or access denied: worth another try, and never "not found".
 
@@ -24,39 +31,59 @@ class Unavailable(StoreError):
     """
 
 
-class KeysRefused(Unavailable):
+class Misconfigured(Unavailable):
+    """What waiting rarely mends and another Pod may not meet: wrong keys or clock, no bucket."""
+
+
+class KeysRefused(Misconfigured):
     """The store does not know our keys, or not any more; another Pod may have better ones."""
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Bytes of an object from some offset on; ``total`` is the size of the whole object, or 0
-    where the store does not say it (for a range beyond the end)."""
+class Extent:
+    """How many bytes were read; ``total`` is the size of the whole object, or 0 where the store
+    does not say it (for a range beyond the end)."""
 
-    data: bytes
+    count: int
     total: int
 
 
 class MultipartUpload(Protocol):
     """An object that is written in parts; it does not exist before ``complete``."""
 
-    def put(self, number: int, data: bytes) -> None:
-        """Write one part (numbers from 1), again if need be; from any thread."""
+    def put(self, number: int, data: Data, sha256: str = "") -> None:
+        """Write one part (numbers from 1), again if need be; from any thread.
+
+        Raises UploadLost.
+        """
 
     def complete(self) -> None:
-        """Make the object of all parts in the order of their numbers."""
+        """Make the object of all parts in the order of their numbers; again if need be.
+
+        Raises UploadLost.
+        """
+
+    def abort(self) -> None:
+        """Drop the parts: the object will never exist. At most seconds, also without an answer."""
 
 
 class Store(Protocol):
-    """One bucket. Every method raises Unavailable; those that read raise NotFound."""
+    """One bucket. Every method raises Unavailable; those that read raise NotFound.
+
+    ``sha256`` of data in hex, where the caller has it, lets the store refuse what was altered on
+    the way.
+    """
 
     def get(self, key: str) -> bytes:
         """A small object as a whole."""
 
-    def get_range(self, key: str, start: int, length: int) -> Chunk:
-        """At most ``length`` bytes; fewer where the object ends earlier."""
+    def read_into(self, key: str, start: int, buffer: memoryview) -> Extent:
+        """Fill the buffer from an offset on; less where the object ends earlier.
 
-    def put(self, key: str, data: bytes) -> None:
+        After an error the buffer holds anything.
+        """
+
+    def put(self, key: str, data: Data, sha256: str = "") -> None:
         """Write an object as a whole."""
 
     def put_if_absent(self, key: str, data: bytes) -> bool:

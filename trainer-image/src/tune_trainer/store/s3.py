@@ -1,39 +1,67 @@
-"""S3 over urllib3; minio-py signs the URLs.
+"""S3 over urllib3; minio-py signs the requests.
 
-minio-py's own transfers copy every part, hash it twice and hide what they retry. A signed URL and a
-plain request leave sizes, time-outs and conditional writes to us.
+minio-py's own transfers copy every part, hash it twice and hide what they retry. Signing alone
+leaves sizes, time-outs and conditional writes to us. The signature covers the SHA-256 of the body:
+a store refuses a body that was cut or altered on the way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 import certifi
 import urllib3
-from minio import Minio
+from minio import signer
+from minio.credentials.credentials import Credentials as SigningKeys
 from urllib3.exceptions import HTTPError
 
-from tune_trainer.store.base import Chunk, KeysRefused, NotFound, Unavailable
+from tune_trainer.store.base import (
+    Data,
+    Extent,
+    KeysRefused,
+    Misconfigured,
+    NotFound,
+    StoreError,
+    Unavailable,
+    UploadLost,
+)
 
 CONNECTIONS = 8
-SIGNATURE_LIFETIME = timedelta(hours=1)
-TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+"""Longest silence of the store: before its answer, and between two reads or sends."""
+SLOWEST = 64 * 1024
+"""Bytes per second below which a request is given up, for a store that only drips."""
+ABORT_SECONDS = 5.0
 SLICE = 256 * 1024
 """Bytes per send: a socket's time-out covers one send, so slow links need small ones."""
+READ = 1024 * 1024
+"""Bytes per read: they pass through the cache on their way to the buffer."""
+LONGEST_ERROR = 64 * 1024
 
 DEFAULT_REGION = "us-east-1"
+EMPTY = hashlib.sha256().hexdigest()
 
 KEYS_REFUSED = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 )
 """Codes that say who we are is in doubt, not what we may do."""
+
+REMEDIES = {
+    "NoSuchBucket": "there is no such bucket: create it, or correct spec.storage.uri",
+    "RequestTimeTooSkewed": "the clock of this node and the store's differ too much",
+}
+"""Codes of what is set up wrongly, and what to do."""
 
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
@@ -49,9 +77,22 @@ class Credentials:
 
 @dataclass(frozen=True)
 class _Answer:
+    """``body`` is empty where a buffer took it in; ``count`` says how much that was."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
+    count: int = 0
+
+    @property
+    def code(self) -> str:
+        return _text(self.body, "Code")
+
+    @property
+    def total(self) -> int:
+        """Size of the whole object, of which this is a range; 0 when the store does not say."""
+        match = _TOTAL.fullmatch(self.headers.get("Content-Range", ""))
+        return int(match[1]) if match else 0
 
 
 class S3Store:
@@ -62,18 +103,14 @@ class S3Store:
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("expected http:// or https:// and a host")
+        self._origin = f"{parts.scheme}://{parts.netloc}"
         self._where = f"{endpoint}/{bucket}"
         self._bucket = bucket
-        self._pool = _pool(secure=parts.scheme == "https")
-        self._signer = Minio(
-            endpoint=parts.netloc,
-            access_key=credentials.access_key,
-            secret_key=credentials.secret_key,
-            session_token=credentials.session_token,
-            secure=parts.scheme == "https",
-            region=region or DEFAULT_REGION,  # left empty, minio-py would ask the server for it
-            http_client=self._pool,
+        self._region = region or DEFAULT_REGION
+        self._keys = SigningKeys(
+            credentials.access_key, credentials.secret_key, credentials.session_token
         )
+        self._pool = _pool(secure=parts.scheme == "https")
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,16 +119,18 @@ class S3Store:
     def get(self, key: str) -> bytes:
         return self._need(self.request("GET", key), key).body
 
-    def get_range(self, key: str, start: int, length: int) -> Chunk:
-        wanted = {"Range": f"bytes={start}-{start + length - 1}"}
-        answer = self.request("GET", key, headers=wanted)
+    def read_into(self, key: str, start: int, buffer: memoryview) -> Extent:
+        wanted = {"Range": f"bytes={start}-{start + len(buffer) - 1}"}
+        answer = self.request("GET", key, headers=wanted, into=buffer)
         if answer.status == 416:
-            return Chunk(b"", _total(answer))
+            return Extent(0, answer.total)
         self._need(answer, key)
-        return Chunk(answer.body, _total(answer) if answer.status == 206 else len(answer.body))
+        if answer.status != 206:  # a store that knows no ranges sent all of it, from the start on
+            raise Unavailable(f"{self._where}/{key}: the store serves no ranges")
+        return Extent(answer.count, answer.total)
 
-    def put(self, key: str, data: bytes) -> None:
-        self._need(self.request("PUT", key, body=data), key)
+    def put(self, key: str, data: Data, sha256: str = "") -> None:
+        self._need(self.request("PUT", key, body=data, sha256=sha256), key)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         answer = self.request("PUT", key, body=data, headers={"If-None-Match": "*"})
@@ -108,65 +147,95 @@ class S3Store:
         return _Multipart(self, key, upload)
 
     def request(
-        self,
-        method: str,
-        key: str,
-        *,
-        body: bytes = b"",
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> _Answer:
-        """One signed request; raises Unavailable when there is no answer."""
-        url = self._signer.get_presigned_url(
-            method, self._bucket, key, SIGNATURE_LIFETIME, extra_query_params=dict(query or {})
-        )
-        sent = {**(headers or {})}
-        if method != "GET":
+        self, method: str, key: str, *, body: Data = b"", sha256: str = "",
+        query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None,
+        into: memoryview | None = None, seconds: float = READ_SECONDS,
+    ) -> _Answer:  # fmt: skip
+        """One signed request; raises Unavailable when there is no whole answer.
+
+        The body of a success goes ``into`` a buffer if there is one.
+        """
+        url = f"{self._origin}/{quote(f'{self._bucket}/{key}', safe='/~')}"
+        if query:
+            url += f"?{urlencode(sorted(query.items()), quote_via=quote, safe='~')}"
+        sent = self._signed(method, url, sha256 or (_sha256(body) if body else EMPTY))
+        sent.update(headers or {})
+        if method not in {"GET", "DELETE"}:
             sent["Content-Length"] = str(len(body))
+        size = len(body) or len(into or b"")
+        deadline = time.monotonic() + seconds + size / SLOWEST
         try:
             response = self._pool.request(
-                method, url, body=_slices(body) if body else None, headers=sent,
-                retries=False, redirect=False, timeout=TIMEOUT,
+                method, url, body=_slices(body, deadline) if body else None, headers=sent,
+                retries=False, redirect=False, preload_content=False, decode_content=False,
+                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=seconds),
             )  # fmt: skip
+            return _taken_in(response, into, deadline)
         except (HTTPError, OSError) as error:
-            # The URL carries the signature: name the object, not the URL.
-            raise Unavailable(f"{self._where}/{key}: {type(error).__name__}") from None
-        return _Answer(response.status, response.headers, response.data)
+            raise Unavailable(f"{self._where}/{key}: {_told(error)}") from None
+
+    def _signed(self, method: str, url: str, sha256: str) -> dict[str, str]:
+        now = datetime.now(UTC)
+        parts = urlsplit(url)
+        headers: dict[str, str | list[str] | tuple[str]] = {
+            "Host": parts.netloc,
+            "x-amz-content-sha256": sha256,
+            "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+        }
+        if self._keys.session_token:
+            headers["X-Amz-Security-Token"] = self._keys.session_token
+        signed = signer.sign_v4_s3(
+            method=method, url=parts, region=self._region, headers=headers,
+            credentials=self._keys, content_sha256=sha256, date=now,
+        )  # fmt: skip
+        return {name: str(value) for name, value in signed.items()}
 
     def _need(self, answer: _Answer, key: str) -> _Answer:
         """The answer if it is a success; else what it means for the caller."""
         if answer.status in {200, 204, 206}:
             return answer
-        code = _text(answer.body, "Code")
+        raise self.refusal(answer, key)
+
+    def refusal(self, answer: _Answer, key: str) -> StoreError:
+        """What an answer that is no success means."""
+        where, code = f"{self._where}/{key}", answer.code
         # A missing bucket is a 404 too, but says nothing about the object.
         if answer.status == 404 and code in {"", "NoSuchKey"}:
-            raise NotFound(f"{self._where}/{key}: no such object")
-        refused = KeysRefused if code in KEYS_REFUSED else Unavailable
-        raise refused(f"{self._where}/{key}: HTTP {answer.status} {code}".rstrip())
+            return NotFound(f"{where}: no such object")
+        if code == "NoSuchUpload":
+            return UploadLost(f"{where}: the store dropped the multipart upload")
+        message = f"{where}: HTTP {answer.status} {code}".rstrip()
+        if code in KEYS_REFUSED:
+            return KeysRefused(message)
+        if code in REMEDIES:
+            return Misconfigured(f"{message}: {REMEDIES[code]}")
+        return Unavailable(message)
 
 
 class _Multipart:
-    """One multipart upload. An abandoned one is left to the bucket's lifecycle rule."""
+    """One multipart upload. One that nobody can abort any more is left to the operator."""
 
     def __init__(self, store: S3Store, key: str, upload: str) -> None:
         self._store = store
         self._key = key
         self._upload = upload
-        self._tags: dict[int, str] = {}
+        self._parts: dict[int, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
-    def put(self, number: int, data: bytes) -> None:
+    def put(self, number: int, data: Data, sha256: str = "") -> None:
         query = {"partNumber": str(number), "uploadId": self._upload}
-        answer = self._store.request("PUT", self._key, body=data, query=query)
+        answer = self._store.request("PUT", self._key, body=data, sha256=sha256, query=query)
+        if answer.status != 200:
+            raise self._store.refusal(answer, f"{self._key} part {number}")
         tag = answer.headers.get("ETag", "")
-        if answer.status != 200 or not tag:
-            raise Unavailable(f"{self._key} part {number}: HTTP {answer.status}")
+        if not tag:
+            raise Unavailable(f"{self._key} part {number}: the store gave it no ETag")
         with self._lock:
-            self._tags[number] = tag
+            self._parts[number] = (tag, len(data))
 
     def complete(self) -> None:
         root = ET.Element("CompleteMultipartUpload")
-        for number, tag in sorted(self._tags.items()):
+        for number, (tag, _) in sorted(self._parts.items()):
             part = ET.SubElement(root, "Part")
             ET.SubElement(part, "PartNumber").text = str(number)
             ET.SubElement(part, "ETag").text = tag
@@ -174,22 +243,30 @@ class _Multipart:
             "POST", self._key, body=ET.tostring(root), query={"uploadId": self._upload}
         )
         # S3 may answer 200 and put an error into the body.
-        if answer.status != 200 or _text(answer.body, "Code"):
-            if self._already_complete(answer):
-                return
-            raise Unavailable(f"{self._key}: multipart upload not completed: HTTP {answer.status}")
+        if answer.status == 200 and not answer.code:
+            return
+        if answer.code == "NoSuchUpload" and self._is_there():
+            return
+        error = self._store.refusal(answer, self._key)
+        if isinstance(error, NotFound):  # of the upload, not of an object
+            error = Unavailable(f"{self._key}: multipart upload not completed: HTTP 404")
+        raise error
 
-    def _already_complete(self, answer: _Answer) -> bool:
+    def abort(self) -> None:
+        self._store.request(
+            "DELETE", self._key, query={"uploadId": self._upload}, seconds=ABORT_SECONDS
+        )
+
+    def _is_there(self) -> bool:
         """Whether an earlier try, whose answer was lost, made the object.
 
         The key belongs to this upload alone, so an object at it is ours.
         """
-        if _text(answer.body, "Code") != "NoSuchUpload":
-            return False
         try:
-            return self._store.get_range(self._key, 0, 1).total > 0
+            found = self._store.read_into(self._key, 0, memoryview(bytearray(1)))
         except NotFound:
             return False
+        return found.total == sum(size for _, size in self._parts.values())
 
 
 def _pool(*, secure: bool) -> urllib3.PoolManager:
@@ -198,19 +275,63 @@ def _pool(*, secure: bool) -> urllib3.PoolManager:
     if secure:
         context = ssl.create_default_context()
         context.load_verify_locations(certifi.where())
-    return urllib3.PoolManager(
-        num_pools=2, maxsize=CONNECTIONS, timeout=TIMEOUT, retries=False, ssl_context=context
-    )
+    return urllib3.PoolManager(num_pools=2, maxsize=CONNECTIONS, retries=False, ssl_context=context)
 
 
-def _slices(body: bytes) -> Iterator[bytes]:
-    for start in range(0, len(body), SLICE):
-        yield body[start : start + SLICE]
+def _taken_in(
+    response: urllib3.BaseHTTPResponse, into: memoryview | None, deadline: float
+) -> _Answer:
+    """Read the whole answer; raises HTTPError or OSError when it is cut or drips."""
+    try:
+        status, headers = response.status, response.headers
+        if into is None or status not in {200, 206}:
+            bound = None if into is None and status < 300 else LONGEST_ERROR
+            body = b"".join(_read(response, deadline, bound))
+            return _Answer(status, headers, body)
+        count = 0
+        for data in _read(response, deadline, len(into)):
+            into[count : count + len(data)] = data
+            count += len(data)
+        return _Answer(status, headers, b"", count)
+    finally:
+        # Of no effect on a connection whose answer was read to its end: that is in the pool again.
+        response.close()
 
 
-def _total(answer: _Answer) -> int:
-    match = _TOTAL.fullmatch(answer.headers.get("Content-Range", ""))
-    return int(match[1]) if match else 0
+def _read(
+    response: urllib3.BaseHTTPResponse, deadline: float, bound: int | None
+) -> Iterator[bytes]:
+    left = bound
+    while left is None or left > 0:
+        data = response.read(READ if left is None else min(READ, left))
+        if not data:
+            return
+        yield data
+        left = None if left is None else left - len(data)
+        _in_time(deadline)
+
+
+def _slices(body: Data, deadline: float) -> Iterator[Any]:
+    """Views of the body; urllib3's types speak of bytes, sockets take either."""
+    view = memoryview(body)
+    for start in range(0, len(view), SLICE):
+        _in_time(deadline)
+        yield view[start : start + SLICE]
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError("slower than any link")
+
+
+def _sha256(body: Data) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _told(error: Exception) -> str:
+    """What happened to a connection, in words of ours: their texts carry addresses of objects."""
+    cause = error.__context__ if isinstance(error.__context__, OSError) else None
+    return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
 
 
 def _text(body: bytes, name: str) -> str:
