@@ -45,6 +45,8 @@ class TestS3Store(StoreContract):
         pytest.param(error(301, "PermanentRedirect"), id="another-region"),
         pytest.param(None, id="hung-up"),
         pytest.param(Answer(500), id="no-body"),
+        pytest.param(Answer(404), id="no-body-404"),
+        pytest.param(Answer(404, b"<h1>default backend</h1>"), id="a-proxy-without-a-store"),
     ],
 )
 @pytest.mark.parametrize("method", ["get", "read_into", "put", "put_if_absent", "multipart"])

@@ -8,6 +8,7 @@ a store refuses a body that was cut or altered on the way.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import ssl
 import threading
@@ -98,8 +99,14 @@ class _Answer:
 class S3Store:
     """A bucket of an S3 server; see ``base.Store``. Safe to use from several threads."""
 
-    def __init__(self, endpoint: str, region: str, bucket: str, credentials: Credentials) -> None:
-        """``endpoint`` is a URL such as ``https://minio.storage.svc:9000``; raises ValueError."""
+    def __init__(
+        self, endpoint: str, region: str, bucket: str, credentials: Credentials,
+        silence: float = READ_SECONDS,
+    ) -> None:  # fmt: skip
+        """``endpoint`` is a URL such as ``https://minio.storage.svc:9000``; raises ValueError.
+
+        A request ends after ``silence`` seconds without a byte.
+        """
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("expected http:// or https:// and a host")
@@ -110,6 +117,7 @@ class S3Store:
         self._keys = SigningKeys(
             credentials.access_key, credentials.secret_key, credentials.session_token
         )
+        self._silence = silence
         self._pool = _pool(secure=parts.scheme == "https")
 
     def close(self) -> None:
@@ -125,8 +133,9 @@ class S3Store:
         if answer.status == 416:
             return Extent(0, answer.total)
         self._need(answer, key)
-        if answer.status != 206:  # a store that knows no ranges sent all of it, from the start on
-            raise Unavailable(f"{self._where}/{key}: the store serves no ranges")
+        if answer.status != 206 or not answer.total:
+            # The whole object instead of a range, or a proxy's own answer.
+            raise Unavailable(f"{self._where}/{key}: the store does not say which range it sends")
         return Extent(answer.count, answer.total)
 
     def put(self, key: str, data: Data, sha256: str = "") -> None:
@@ -149,7 +158,7 @@ class S3Store:
     def request(
         self, method: str, key: str, *, body: Data = b"", sha256: str = "",
         query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None,
-        into: memoryview | None = None, seconds: float = READ_SECONDS,
+        into: memoryview | None = None, seconds: float = math.inf,
     ) -> _Answer:  # fmt: skip
         """One signed request; raises Unavailable when there is no whole answer.
 
@@ -162,6 +171,7 @@ class S3Store:
         sent.update(headers or {})
         if method not in {"GET", "DELETE"}:
             sent["Content-Length"] = str(len(body))
+        seconds = min(seconds, self._silence)
         size = len(body) or len(into or b"")
         deadline = time.monotonic() + seconds + size / SLOWEST
         try:
@@ -199,8 +209,8 @@ class S3Store:
     def refusal(self, answer: _Answer, key: str) -> StoreError:
         """What an answer that is no success means."""
         where, code = f"{self._where}/{key}", answer.code
-        # A missing bucket is a 404 too, but says nothing about the object.
-        if answer.status == 404 and code in {"", "NoSuchKey"}:
+        # A missing bucket is a 404 too, as is a proxy that has lost its store.
+        if answer.status == 404 and code == "NoSuchKey":
             return NotFound(f"{where}: no such object")
         if code == "NoSuchUpload":
             return UploadLost(f"{where}: the store dropped the multipart upload")
@@ -247,10 +257,7 @@ class _Multipart:
             return
         if answer.code == "NoSuchUpload" and self._is_there():
             return
-        error = self._store.refusal(answer, self._key)
-        if isinstance(error, NotFound):  # of the upload, not of an object
-            error = Unavailable(f"{self._key}: multipart upload not completed: HTTP 404")
-        raise error
+        raise self._store.refusal(answer, self._key)
 
     def abort(self) -> None:
         self._store.request(
@@ -284,6 +291,9 @@ def _taken_in(
     """Read the whole answer; raises HTTPError or OSError when it is cut or drips."""
     try:
         status, headers = response.status, response.headers
+        if status != 204 and "Content-Length" not in headers and not response.chunked:
+            # Cut inside its head, which http.client takes for the end of it.
+            raise ConnectionError("the answer has no length")
         if into is None or status not in {200, 206}:
             bound = None if into is None and status < 300 else LONGEST_ERROR
             body = b"".join(_read(response, deadline, bound))
