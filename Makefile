@@ -7,7 +7,7 @@ CRD := crds/tuneoperator.io_tuneexperiments.yaml
 CHART_CRD := charts/tune-operator/files/tuneexperiments.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock lint format generate verify unit model integration e2e test chaos reliability demo cluster cluster-down clean
+.PHONY: help install lock lint format generate verify unit model integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ reliability: install ## write the tables of docs/reliability.md from what the la
 chaos: install ## 200 trials while everything around them breaks: SEED=7 SECONDS=200 FAULTS=110 CLUSTER=name
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(SECONDS),--seconds=$(SECONDS)) \
 		$(if $(FAULTS),--faults=$(FAULTS)) $(if $(CLUSTER),--cluster=$(CLUSTER))
+
+bench-checkpoint: install ## what saving, uploading and restoring cost, as ratios in one run: MEGABYTES=500 ROUNDS=5
+	$(BIN)/python -m benchmarks.checkpoint $(if $(MEGABYTES),--megabytes=$(MEGABYTES)) $(if $(ROUNDS),--rounds=$(ROUNDS))
 
 demo: install ## the whole path on a cluster of its own (CLUSTER=current: on the one at hand)
 	$(BIN)/python -m dev.demo $(if $(CLUSTER),--cluster=$(CLUSTER)) $(if $(YES),--yes)
