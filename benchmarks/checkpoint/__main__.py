@@ -7,6 +7,7 @@ the same bytes in memory, transfers with plain sockets between the same two proc
 
 import argparse
 import contextlib
+import hashlib
 import importlib.util
 import os
 import platform
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +44,7 @@ from tune_trainer.store.s3 import Credentials, S3Store
 ROOT = Path(__file__).parents[2]
 BUCKET = "bench"
 MINIO_KEY = "benchbench"
+PARTS = ["blocking", "transfers", "training", "clients", "imports"]
 INTERVAL = 60.0
 """Seconds between checkpoints that the slow-down of training is told for."""
 
@@ -103,6 +106,9 @@ class Bench:
             yield Saver(attempt, store, Ledger(), staging, Retry(600)), keys, staging
         finally:
             shutil.rmtree(staging)
+
+    def effort(self, seconds: float) -> str:
+        return f"{seconds / self.size * 1e9:.2f} ns/B"
 
     def rate(self, seconds: float) -> str:
         return f"{self.size / seconds / 1e9:.2f} GB/s"
@@ -184,25 +190,45 @@ def blocking(bench: Bench, port: int) -> None:
 def transfers(bench: Bench, raw_port: int, s3_port: int) -> None:
     """Upload and restore against plain sockets, as many of them, with as large blocks."""
     store = S3Store(f"http://127.0.0.1:{s3_port}", "", BUCKET, Credentials("key", "secret-key"))
-    times: dict[str, list[float]] = {"put": [], "upload": [], "get": [], "restore": []}
+    names = ("put", "upload", "get", "file", "restore")
+    times: dict[str, list[float]] = {name: [] for name in names}
+    spent: dict[str, list[float]] = {name: [] for name in names}
     weights = Weights({})
     weights.state = bench.state
     with bench.saver(store) as (saver, keys, staging), RawClient(raw_port, bench.size) as plain:
         for number in range(bench.rounds + 1):
-            put = timed(plain.put)
-            saver.save(weights, Progress(iteration=number + 1), {}, forced=True)
-            upload = timed(saver.wait)
-            get = timed(plain.get)
             ref = CheckpointRef(1, number + 1)
-            restore = timed(partial(restored, store, keys, ref, staging))
-            if number:
-                for name, took in zip(times, (put, upload, get, restore), strict=True):
+            actions: dict[str, Callable[[], object]] = {
+                "put": plain.put,
+                "upload": saver.wait,
+                "get": plain.get,
+                "file": partial(plain.get_into, staging / "plain"),
+                "restore": partial(restored, store, keys, ref, staging),
+            }
+            for name, action in actions.items():
+                if name == "upload":  # the snapshot is no part of it
+                    saver.save(weights, Progress(iteration=ref.iteration), {}, forced=True)
+                before = time.process_time()
+                took = timed(action)
+                if number:
                     times[name].append(took)
+                    spent[name].append(time.process_time() - before)
     store.close()
-    for what, mine, base in (("upload", "upload", "put"), ("restore, verified", "restore", "get")):
+    hashed = time.process_time()
+    for array in bench.state.values():
+        hashlib.sha256(array.data).digest()
+    hashed = time.process_time() - hashed
+    for what, mine, base, target in (
+        ("upload", "upload", "put", "at least 60 %"),
+        ("restore, verified", "restore", "get", "at least 60 %"),
+        ("the same against plain sockets into a new file", "restore", "file", ""),
+    ):
         ratio = median([b / m for m, b in zip(times[mine], times[base], strict=True)])
         say(f"plain sockets, {base}", bench.rate(median(times[base])), "100 %")
-        say(what, bench.rate(median(times[mine])), f"{ratio:.0%}", "at least 60 %")
+        say(what, bench.rate(median(times[mine])), f"{ratio:.0%}", target)
+        say(f"CPU of {what}; of the plain sockets; of SHA-256 alone",
+            "; ".join(bench.effort(value) for value in (
+                median(spent[mine]), median(spent[base]), hashed)))  # fmt: skip
 
 
 def restored(store: S3Store, keys: TrialKeys, ref: CheckpointRef, staging: Path) -> None:
@@ -217,6 +243,7 @@ class RawClient:
         self._port = port
         self._size = size
         self._buffers = [memoryview(bytearray(PART_SIZE)) for _ in range(PARALLEL)]
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         self._connections = [
@@ -233,6 +260,13 @@ class RawClient:
 
     def get(self) -> None:
         self._each(self._get)
+
+    def get_into(self, path: Path) -> None:
+        """Take the bytes in and write them into a new file."""
+        with path.open("wb", buffering=0) as self._file:
+            self.get()
+        self._file = None
+        path.unlink()
 
     def _each(self, one: Callable[[int, int, int], None]) -> None:
         def lane(index: int) -> None:
@@ -255,6 +289,8 @@ class RawClient:
         count = 0
         while count < size:
             count += connection.recv_into(view[count : count + (1 << 20)])
+        if self._file is not None:
+            os.pwrite(self._file.fileno(), view, start)
 
 
 def slow_down(bench: Bench, port: int) -> None:
@@ -421,6 +457,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all when none is named")
     arguments = parser.parse_args()
     bench = Bench(arguments.megabytes * 1_000_000, arguments.rounds)
     load = os.getloadavg()[0]
@@ -430,13 +467,19 @@ def main() -> None:
     )
     say("what", "measured", "ratio", "target")
     say("---", "---", "---", "---")
+    chosen = arguments.parts or PARTS
     with server(bench.size) as (raw_port, s3_port):
-        blocking(bench, s3_port)
-        transfers(bench, raw_port, s3_port)
-    with server(bench.size, niceness=19) as (_, s3_port):  # a real one is another machine
-        slow_down(bench, s3_port)
-    against_clients(bench)
-    imports()
+        if "blocking" in chosen:
+            blocking(bench, s3_port)
+        if "transfers" in chosen:
+            transfers(bench, raw_port, s3_port)
+    if "training" in chosen:
+        with server(bench.size, niceness=19) as (_, s3_port):  # a real one is another machine
+            slow_down(bench, s3_port)
+    if "clients" in chosen:
+        against_clients(bench)
+    if "imports" in chosen:
+        imports()
 
 
 if __name__ == "__main__":

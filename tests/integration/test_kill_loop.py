@@ -37,7 +37,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "60"))
 SEED = int(os.environ.get("SEED", "1"))
 SAVES = 3
 """Checkpoints an attempt saves when nothing happens to it."""
-POINTS = 50
+POINTS = 20
 """Beginnings and ends of requests among which one is chosen; about as many as an attempt has."""
 LONGEST = 0.5
 """Seconds after which a signal comes at the latest, when it comes by the clock."""

@@ -1,5 +1,8 @@
 """The store's contract in memory and over HTTP, and what S3's errors mean."""
 
+import select
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +11,7 @@ from tests.unit.trainer.http_server import Answer
 from tests.unit.trainer.memory_store import MemoryStore
 from tests.unit.trainer.s3_server import BUCKET, S3Server, error
 from tests.unit.trainer.store_contract import StoreContract, key
+from tune_trainer.store import s3 as s3_module
 from tune_trainer.store.base import NotFound, Store, Unavailable, UploadLost
 from tune_trainer.store.s3 import Credentials, S3Store
 
@@ -68,6 +72,34 @@ def test_trouble_is_never_a_missing_object(
     assert "secret" not in str(caught.value)
 
 
+def test_a_store_that_takes_a_body_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than it may take to connect."""
+    monkeypatch.setattr(s3_module, "CONNECT_SECONDS", 0.3)
+    body = bytes(16 * 1024 * 1024)  # more than the buffers of both sockets hold
+
+    def take_slowly(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1000)
+            select.select([], [], [], 1.0)  # how slow it is, not a condition to wait for
+            left = len(body) - 100_000
+            while left > 0 and (data := connection.recv(1 << 20)):
+                left -= len(data)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            while connection.recv(1 << 20):
+                """Until the client closes."""
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=take_slowly, args=(listener,))
+        thread.start()
+        store = S3Store(f"http://127.0.0.1:{listener.getsockname()[1]}", "", BUCKET, CREDENTIALS)
+        try:
+            store.put("t/x", body)
+        finally:
+            store.close()
+            thread.join()
+
+
 def test_a_refused_connection_is_unavailable() -> None:
     store = S3Store("http://127.0.0.1:1", "", BUCKET, CREDENTIALS)
     with pytest.raises(Unavailable):
@@ -104,6 +136,19 @@ def test_an_error_in_a_successful_completion_is_seen(s3: S3Server, remote: S3Sto
     s3.fail("POST", "big", Answer(200, b"<Error><Code>InternalError</Code></Error>"))
     with pytest.raises(Unavailable):
         upload.complete()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "base"),
+    [
+        ("http://minio.storage.svc:9000", "http://minio.storage.svc:9000/tune-test/"),
+        ("https://s3.amazonaws.com", "https://tune-test.s3.eu-west-1.amazonaws.com/"),
+    ],
+)
+def test_a_bucket_is_asked_for_where_it_lies(endpoint: str, base: str) -> None:
+    store = S3Store(endpoint, "eu-west-1", BUCKET, CREDENTIALS)
+    assert store._base == base
+    store.close()
 
 
 def test_credentials_do_not_show() -> None:

@@ -94,8 +94,9 @@ def _load(trainable: Trainable, kind: str, relative: str, directory: Path) -> No
         case Kind.JSON:
             trainable.load_checkpoint(json.loads((directory / JSON_FILE).read_bytes()))
         case Kind.PICKLE:
-            data = (directory / PICKLE_FILE).read_bytes()
-            trainable.load_checkpoint(pickle.loads(data))  # noqa: S301 - our own bytes, verified
+            with (directory / PICKLE_FILE).open("rb") as file:  # never as a whole in memory
+                found = pickle.load(file)  # noqa: S301 - our own bytes, verified
+            trainable.load_checkpoint(found)
         case _:
             raise ValueError(f"a checkpoint of kind {kind!r} is not known to this SDK")
 

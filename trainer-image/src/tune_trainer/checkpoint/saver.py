@@ -25,6 +25,7 @@ from tune_trainer.checkpoint.commit import commit
 from tune_trainer.checkpoint.parallel import Cancelled
 from tune_trainer.checkpoint.upload import Uploader, freeze
 from tune_trainer.errors import Fenced
+from tune_trainer.failure import during
 from tune_trainer.progress import Progress, Stopwatch
 from tune_trainer.protocol.keys import CheckpointRef, TrialKeys
 from tune_trainer.protocol.manifest import Manifest
@@ -143,14 +144,12 @@ class Saver:
         """The blocking part: the state on disk. Returns the rest as a function."""
         directory = Path(tempfile.mkdtemp(prefix="save-", dir=self._staging)).resolve()
         try:
-            saved = state.save(trainable, directory, self._spare)
-            freeze(directory)
-            objects = layout.plan(layout.scan(directory))
-        except BaseException as error:
+            with during("save_checkpoint()", self._attempt.trial, ref.iteration):
+                saved = state.save(trainable, directory, self._spare)
+                freeze(directory)
+                objects = layout.plan(layout.scan(directory))
+        except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
-            error.add_note(
-                f"in save_checkpoint() of trial {self._attempt.trial}, iteration {ref.iteration}"
-            )
             raise
         counters = progress.to_json()
         kept = dict(metrics)

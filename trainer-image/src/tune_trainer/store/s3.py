@@ -22,8 +22,9 @@ from xml.etree import ElementTree as ET
 
 import certifi
 import urllib3
-from minio import signer
+from minio import Minio, signer
 from minio.credentials.credentials import Credentials as SigningKeys
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from tune_trainer.store.base import (
@@ -110,15 +111,20 @@ class S3Store:
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("expected http:// or https:// and a host")
-        self._origin = f"{parts.scheme}://{parts.netloc}"
         self._where = f"{endpoint}/{bucket}"
-        self._bucket = bucket
         self._region = region or DEFAULT_REGION
         self._keys = SigningKeys(
             credentials.access_key, credentials.secret_key, credentials.session_token
         )
         self._silence = silence
         self._pool = _pool(secure=parts.scheme == "https")
+        # Amazon's hosts depend on bucket and region, which minio-py knows.
+        whole = Minio(
+            endpoint=parts.netloc, secure=parts.scheme == "https", region=self._region,
+            access_key=credentials.access_key, secret_key=credentials.secret_key,
+            http_client=self._pool,
+        ).get_presigned_url("GET", bucket, "x")  # fmt: skip
+        self._base = whole.partition("?")[0].removesuffix("x")
 
     def close(self) -> None:
         """Close the connections."""
@@ -164,7 +170,7 @@ class S3Store:
 
         The body of a success goes ``into`` a buffer if there is one.
         """
-        url = f"{self._origin}/{quote(f'{self._bucket}/{key}', safe='/~')}"
+        url = self._base + quote(key, safe="/~")
         if query:
             url += f"?{urlencode(sorted(query.items()), quote_via=quote, safe='~')}"
         sent = self._signed(method, url, sha256 or (_sha256(body) if body else EMPTY))
@@ -282,7 +288,33 @@ def _pool(*, secure: bool) -> urllib3.PoolManager:
     if secure:
         context = ssl.create_default_context()
         context.load_verify_locations(certifi.where())
-    return urllib3.PoolManager(num_pools=2, maxsize=CONNECTIONS, retries=False, ssl_context=context)
+    manager = urllib3.PoolManager(
+        num_pools=2, maxsize=CONNECTIONS, retries=False, ssl_context=context
+    )
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return manager
+
+
+class _Connection(HTTPConnection):
+    """urllib3 lets a send take as long as connecting may: seconds, where a store may be slower."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(READ_SECONDS)
+
+
+class _SecureConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(READ_SECONDS)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
 
 
 def _taken_in(
