@@ -116,7 +116,7 @@ def test_memory_is_a_few_parts_however_large_the_checkpoint(
             super().put(key, data, sha256)
 
     store = Watching()
-    content = {f"f{n}": bytes([n]) * 4000 for n in range(8)}
+    content = {f"f{n}": bytes([n]) * 4000 for n in range(6)}
     one, trainable = saver(store, Ledger(), tmp_path), files(**content)
     for iteration in range(1, 6):
         one.save(trainable, at(iteration), {}, forced=True)
