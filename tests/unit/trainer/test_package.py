@@ -11,10 +11,11 @@ PROJECT = Path(__file__).parents[3] / "trainer-image" / "pyproject.toml"
 
 
 def test_the_public_names() -> None:
-    assert tune_trainer.__all__ == ["SHOULD_CHECKPOINT", "Trainable"]
+    assert tune_trainer.__all__ == ["SHOULD_CHECKPOINT", "Trainable", "detect_instance_preemption"]
     assert set(tune_trainer.__all__) <= set(dir(tune_trainer))
     assert tune_trainer.SHOULD_CHECKPOINT == "should_checkpoint"
     assert tune_trainer.Trainable.__module__ == "tune_trainer.trainable"
+    assert tune_trainer.detect_instance_preemption.__module__ == "tune_trainer.preemption"
     assert not hasattr(tune_trainer, "no_such_name")
 
 

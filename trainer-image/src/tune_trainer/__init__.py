@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune_trainer.preemption import detect_instance_preemption
     from tune_trainer.result import SHOULD_CHECKPOINT
     from tune_trainer.trainable import Trainable
 
-__all__ = ["SHOULD_CHECKPOINT", "Trainable"]
+__all__ = ["SHOULD_CHECKPOINT", "Trainable", "detect_instance_preemption"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "SHOULD_CHECKPOINT": "tune_trainer.result",
     "Trainable": "tune_trainer.trainable",
+    "detect_instance_preemption": "tune_trainer.preemption",
 }
 
 

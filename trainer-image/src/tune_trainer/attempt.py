@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_trainer import departure, state
+from tune_trainer import departure, preemption, state
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
 from tune_trainer.context import TrialContext, current
@@ -102,7 +102,9 @@ class AttemptRunner:
         if self._session.plan:
             restored = self._restore(trainable, progress)
         pace = Pace(lambda: self._saver.seconds)
-        self._interruption.training(pace)
+        self._interruption.training(pace, self._saver.settle)
+        if self._session.on_preemption:
+            self._interruption.announced = preemption.watch().notice
         loop = TrainingLoop(
             self._session, trainable, progress, self._saver, self._reporter, self._interruption,
             pace, self._limits,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_trainer import metrics
 from tune_trainer import result as names
+from tune_trainer.cadence import Cadence
 from tune_trainer.checkpoint.saver import Saver
 from tune_trainer.ending import End
 from tune_trainer.errors import AttemptFailed
@@ -39,7 +40,9 @@ class TrainingLoop:
         self._interruption = interruption
         self._pace = pace
         self._limits = limits
+        self._cadence = Cadence(session.max_lost_seconds, pace.longest, saver.longest)
         self._obeyed = ""
+        self._heeded = ""
         self._first = frozenset(
             {session.metric, *session.criteria, names.DONE, names.TRAINING_ITERATION}
         )
@@ -75,6 +78,7 @@ class TrainingLoop:
         self._reporter.add(result)  # before the save: the manifest carries it
         self._save_if_due(result, last=end is not None)
         if end is None:
+            self._heed(self._interruption.announced(), result)
             end = self._obey(self._reporter.answer(seconds), result)
         if end is not None:
             self._saver.wait()
@@ -91,11 +95,18 @@ class TrainingLoop:
         frequency = self._session.frequency
         forced = bool(result.get(names.SHOULD_CHECKPOINT)) or (last and self._session.at_end)
         periodic = frequency > 0 and self._progress.iteration % frequency == 0
-        if forced or periodic:
+        if forced or periodic or self._cadence.is_due():
             self._save(result, forced=forced)
 
     def _save(self, result: Mapping[str, Any], *, forced: bool) -> None:
-        self._saver.save(self._trainable, self._progress, result, forced=forced)
+        if self._saver.save(self._trainable, self._progress, result, forced=forced):
+            self._cadence.saved()
+
+    def _heed(self, announcer: str, result: Mapping[str, Any]) -> None:
+        """Save once when somebody announces the end; it may be withdrawn, and come again."""
+        if announcer and not self._heeded:
+            self._save_if_possible(result, f"the notice of {announcer}")
+        self._heeded = announcer
 
     def _obey(self, directive: Directive, result: Mapping[str, Any]) -> End | None:
         """Do what the operator asks for; a checkpoint once per ID, for it repeats itself."""
@@ -106,27 +117,40 @@ class TrainingLoop:
                 return End(Outcome.STOPPED, Reason.STOPPED_BY_DIRECTIVE, directive=directive.id)
             case DirectiveKind.CHECKPOINT if directive.id != self._obeyed:
                 self._obeyed = directive.id
-                self._save_if_possible(result, directive.id)
+                self._save_if_possible(result, f"directive {directive.id}")
         return None
 
     def _save_if_possible(self, result: Mapping[str, Any], asked_by: str) -> None:
         if self._trainable.can_save():
             self._save(result, forced=True)
         else:
-            log.warning("no checkpoint for directive %s: the trainable cannot save", asked_by)
+            log.warning("no checkpoint for %s: the trainable cannot save", asked_by)
 
     def _interrupted(self) -> End:
         """Save what there is; the attempt's successor goes on from it."""
         last = self._reporter.last
-        if last is not None and self._trainable.can_save():
-            self._save(last.metrics, forced=True)
         self._saver.wait()
+        if self._session.on_preemption and last is not None and self._trainable.can_save():
+            self._save_in_time(last.metrics)
         return End(Outcome.INTERRUPTED, "Interrupted", signal=self._interruption.signal)
+
+    def _save_in_time(self, result: Mapping[str, Any]) -> None:
+        """Begin no save that certainly does not fit: the end is told sooner without it."""
+        left = self._interruption.seconds_left()
+        if self._saver.seconds > left:
+            log.warning(
+                "iteration %d is not saved: that takes at least %.1f s, %.1f s are left",
+                self._progress.iteration, self._saver.seconds, left,
+            )  # fmt: skip
+            return
+        self._save(result, forced=True)
+        self._saver.wait()
 
 
 def require_checkpoints(session: SessionResponse, trainable: type[Trainable]) -> None:
     """Raises AttemptFailed (NotCheckpointable) when a class cannot do what is asked of it."""
-    if (session.frequency or session.at_end) and not trainable.can_save():
+    asked = session.frequency or session.max_lost_seconds or session.at_end
+    if asked and not trainable.can_save():
         raise AttemptFailed(
             Reason.NOT_CHECKPOINTABLE,
             f"spec.checkpoint asks for checkpoints, but {trainable.__name__} does not override "
