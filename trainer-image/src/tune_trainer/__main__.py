@@ -1,4 +1,4 @@
-"""``python -m tune_trainer module:Class``: what the image runs."""
+"""``python -m tune_trainer module:Class``: what the image runs; with ``--local``, anywhere."""
 
 import os
 import sys
@@ -9,8 +9,13 @@ if __name__ == "__main__":
     if os.getpid() == 1:
         init.become()
     # Later, so that process 1 stays small.
-    from tune_trainer.runner import main
+    if "--local" in sys.argv[1:]:
+        from tune_trainer.local import main as local
 
-    code = main(sys.argv[1:])
+        code = local.main(sys.argv[1:])
+    else:
+        from tune_trainer import runner
+
+        code = runner.main(sys.argv[1:])
     departure.exit_within(departure.SECONDS, code)
     sys.exit(code)

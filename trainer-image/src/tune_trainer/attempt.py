@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from tune_trainer.failure import describe
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.loop import TrainingLoop, require_checkpoints
-from tune_trainer.operator_client import OperatorClient
+from tune_trainer.operator_client import Operator
 from tune_trainer.pace import Pace
 from tune_trainer.progress import Progress
 from tune_trainer.protocol.environment import EXIT_OK, EXIT_UNUSABLE
@@ -39,7 +40,7 @@ class AttemptRunner:
     """Owns the threads and the staging directory of one attempt."""
 
     def __init__(
-        self, session: SessionResponse, client: OperatorClient, store: Store,
+        self, session: SessionResponse, client: Operator, store: Store,
         interruption: Interruption, limits: Limits,
     ) -> None:  # fmt: skip
         self._session = session
@@ -71,6 +72,7 @@ class AttemptRunner:
         end = self._ending.write(self._end(entry), self._limits.upload)
         self._cleanup(end.code)
         self._interruption.ended(end.code)
+        shutil.rmtree(self._staging, ignore_errors=True)
         self._ending.tell(self._limits.complete)
         if end.outcome is Outcome.FAILED:
             # The kubelet shows the end of the log as the container's message.
