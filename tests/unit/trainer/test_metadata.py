@@ -15,7 +15,8 @@ from tests.unit.trainer.metadata_server import (
     azure_event,
 )
 from tune_trainer import metadata
-from tune_trainer.metadata import Aws, Azure, Gcp, Silent, Source
+from tune_trainer.metadata import Aws, Azure, Gcp
+from tune_trainer.preemption import Silent, Source
 
 Kind = TypeVar("Kind", bound=MetadataServer)
 

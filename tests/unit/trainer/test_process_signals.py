@@ -145,6 +145,7 @@ def test_orphans_are_reaped_and_the_user_s_children_are_left_to_him(
         "reaped", WAIT, lambda: f"{orphans}",
     )  # fmt: skip
     process.send_signal(signal.SIGTERM)
+    says(process, "SIGTERM: saving")
     gate.open(3)
     code, stderr = ended(process)
     assert code == 0, stderr

@@ -11,13 +11,16 @@ The base addresses can be replaced by ``TUNE_METADATA_GCP``, ``TUNE_METADATA_AWS
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else a thread imports it to connect, while workers are forked
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
+
+from tune_trainer.preemption import Silent, Source
 
 LINK_LOCAL = "http://169.254.169.254"
 TIMEOUT = 2.0
@@ -28,19 +31,6 @@ TOKEN_SECONDS = 21600
 """How long an EC2 token is valid; the longest there is."""
 
 _TOKEN = re.compile(rb"[!-~]{1,1024}")
-
-
-class Silent(Exception):
-    """No answer, or none that this kind of metadata server gives."""
-
-
-class Source(Protocol):
-    """One kind of metadata server."""
-
-    name: str
-
-    def ending(self) -> bool:
-        """Whether it says now that this machine ends soon; raises Silent."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-
-from tune_trainer import metadata
-from tune_trainer.metadata import Silent, Source
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +23,19 @@ POLL = 1.0
 
 LONGEST_PAUSE = 60.0
 """The same to one that never answered, after a while: there is probably none."""
+
+
+class Silent(Exception):
+    """No answer, or none that this kind of metadata server gives."""
+
+
+class Source(Protocol):
+    """One kind of metadata server."""
+
+    name: str
+
+    def ending(self) -> bool:
+        """Whether it says now that this machine ends soon; raises Silent."""
 
 
 def detect_instance_preemption() -> bool:
@@ -49,9 +61,13 @@ def watch() -> Watch:
     with _process.lock:
         # Threads do not follow into a forked worker: one that asks has a watch of its own.
         if _process.watch is None or _process.pid != os.getpid():
+            began = time.monotonic()
+            # Late, as it imports TLS, and here: a fork would leave a thread's import half done.
+            from tune_trainer import metadata
+
             _process.pid = os.getpid()
             _process.watch = Watch(metadata.sources(os.environ))
-            _process.watch.start(FIRST_ANSWER)
+            _process.watch.start(max(0.0, FIRST_ANSWER - (time.monotonic() - began)))
         return _process.watch
 
 
