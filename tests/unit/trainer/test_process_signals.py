@@ -58,8 +58,8 @@ def test_an_upload_that_runs_is_finished_when_the_iteration_does_not_fit(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, held: Held
 ) -> None:
     operator.session = session_response(s3.endpoint, frequency=1)
-    process = trainer.start("counting:Slow", grace=1.0)
-    assert held.reached.wait(WAIT)  # iteration 1 took a second; iteration 2 runs
+    process = trainer.start("counting:Slow", grace=2.0)
+    assert held.reached.wait(WAIT)  # iteration 1 took three seconds; iteration 2 runs
     process.send_signal(signal.SIGTERM)
     says(process, "not waiting for it")
     held.gate.set()

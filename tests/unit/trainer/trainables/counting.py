@@ -96,7 +96,7 @@ class Slow(Count):
     """Each iteration takes a while."""
 
     def step(self) -> dict[str, Any]:
-        time.sleep(1.0)
+        time.sleep(3.0)
         return super().step()
 
 
