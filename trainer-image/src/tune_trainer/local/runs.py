@@ -80,7 +80,7 @@ class Run:
             max_lost_seconds=settings.max_lost_seconds,
             at_end=settings.at_end,
             plan=self.plan,
-            storage=StorageInfo("file://", "", str(self.folder), self.root),
+            storage=StorageInfo("file://", "", NAMESPACE, self.root),
         )
 
 
