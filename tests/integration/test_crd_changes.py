@@ -30,6 +30,8 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "criterion": ("stop", "/stop/criteria/training_iteration", 31),
     "stop removed": ("stop", "/stop", REMOVED),
     "frequency": ("checkpoint", "/checkpoint/frequency", 6),
+    "maxLostSeconds added": ("checkpoint", "/checkpoint/maxLostSeconds", 60),
+    "onPreemption": ("checkpoint", "/checkpoint/onPreemption", False),
     "checkpoint removed": ("checkpoint", "/checkpoint", REMOVED),
     "uri": ("storage", "/storage/uri", "s3://tune/team-b"),
     "Secret": ("storage", "/storage/credentials/secretRef/name", "other"),
