@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from tune_operator.store.errors import AccessDenied, StoreError, Unreachable
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Stored, Upload
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether it changes the store when it lands."""
-        return self.name.startswith("put")
+        return self.name.startswith(("put", "delete", "abort"))
 
     @property
     def waiting(self) -> bool:
@@ -143,6 +143,23 @@ class FaultyStore:
     async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
         return await self._pass(Operation("list", prefix), lambda: self.store.list(prefix, after))
+
+    async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
+        """See ObjectStore.page."""
+        return await self._pass(Operation("page", prefix), lambda: self.store.page(prefix, after))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete; the history has the first key."""
+        operation = Operation("delete", next(iter(keys), ""))
+        await self._pass(operation, lambda: self.store.delete(keys))
+
+    async def uploads(self, prefix: str) -> Sequence[Upload]:
+        """See ObjectStore.uploads."""
+        return await self._pass(Operation("uploads", prefix), lambda: self.store.uploads(prefix))
+
+    async def abort(self, upload: Upload) -> None:
+        """See ObjectStore.abort."""
+        await self._pass(Operation("abort", upload.key), lambda: self.store.abort(upload))
 
     async def close(self) -> None:
         """See ObjectStore.close."""

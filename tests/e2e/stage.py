@@ -70,6 +70,8 @@ class Stage:
         manifest = cast(dict[str, Any], yaml.safe_load((example / "experiment.yaml").read_text()))
         manifest["metadata"]["name"] = name
         spec = {**copy.deepcopy(manifest["spec"]), **changes}
+        # All stay, for the tests to see what was saved when.
+        spec["checkpoint"] = {"keep": {"latest": 100}, **(spec.get("checkpoint") or {})}
         manifest["spec"] = {key: value for key, value in spec.items() if value is not None}
         self.shell.run(*KUBECTL, "apply", "--filename=-", stdin=yaml.safe_dump(manifest))
 

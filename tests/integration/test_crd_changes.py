@@ -29,11 +29,15 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "scheduler added": ("scheduler", "/scheduler", {"fifo": {}}),
     "criterion": ("stop", "/stop/criteria/training_iteration", 31),
     "stop removed": ("stop", "/stop", REMOVED),
-    "frequency": ("checkpoint", "/checkpoint/frequency", 6),
-    "maxLostSeconds added": ("checkpoint", "/checkpoint/maxLostSeconds", 60),
-    "onPreemption": ("checkpoint", "/checkpoint/onPreemption", False),
-    "checkpoint removed": ("checkpoint", "/checkpoint", REMOVED),
+    "maxLostSeconds added": ("checkpoint.maxLostSeconds", "/checkpoint/maxLostSeconds", 60),
+    "onPreemption added": ("checkpoint.onPreemption", "/checkpoint/onPreemption", False),
+    "frequency": ("checkpoint.frequency", "/checkpoint/frequency", 6),
+    "frequency removed": ("checkpoint.frequency", "/checkpoint/frequency", REMOVED),
+    "atEnd": ("checkpoint.atEnd", "/checkpoint/atEnd", False),
+    "scoreAttribute added": ("checkpoint.scoreAttribute", "/checkpoint/scoreAttribute", "loss"),
+    "scoreOrder added": ("checkpoint.scoreOrder", "/checkpoint/scoreOrder", "min"),
     "uri": ("storage", "/storage/uri", "s3://tune/team-b"),
+    "deletionPolicy": ("storage", "/storage/deletionPolicy", "Delete"),
     "Secret": ("storage", "/storage/credentials/secretRef/name", "other"),
 }
 
@@ -56,6 +60,33 @@ async def test_what_defines_the_experiment_is_immutable(
     assert f"{field} is immutable: restore its value" in cause.message
 
 
+async def test_a_section_that_is_removed_takes_its_immutable_fields_with_it(
+    kube: Kube, stored: dict[str, Any]
+) -> None:
+    meta = stored["metadata"]
+    removal = operation("/checkpoint", REMOVED)
+    with pytest.raises(Invalid) as caught:
+        await kube.json_patch(EXPERIMENTS, meta["namespace"], meta["name"], removal)
+    fields = {cause.field for cause in caught.value.causes}
+    assert fields == {"spec.checkpoint.frequency", "spec.checkpoint.atEnd"}
+
+
+async def test_a_section_may_be_added_and_removed_for_what_is_mutable_in_it(
+    kube: Kube, namespace: str
+) -> None:
+    async with stored_experiment(kube, namespace, checkpoint=REMOVED) as made:
+        meta = made["metadata"]
+        more = operation("/checkpoint", {"keep": {"latest": 3}})
+        changed = await kube.json_patch(EXPERIMENTS, namespace, meta["name"], more)
+        assert changed["spec"]["checkpoint"] == {"keep": {"latest": 3}}
+        late = operation("/checkpoint/frequency", 1)
+        with pytest.raises(Invalid, match=r"checkpoint\.frequency is immutable"):
+            await kube.json_patch(EXPERIMENTS, namespace, meta["name"], late)
+        none = operation("/checkpoint", REMOVED)
+        changed = await kube.json_patch(EXPERIMENTS, namespace, meta["name"], none)
+        assert "checkpoint" not in changed["spec"]
+
+
 MUTABLE: dict[str, tuple[str, Any]] = {
     "numSamples": ("/numSamples", 9),
     "maxConcurrentTrials": ("/maxConcurrentTrials", 3),
@@ -70,6 +101,8 @@ MUTABLE: dict[str, tuple[str, Any]] = {
     "nodeLost": ("/failure/nodeLost", {"policy": "Wait"}),
     "startTimeoutSeconds": ("/failure/startTimeoutSeconds", 60),
     "progressDeadlineSeconds": ("/failure/progressDeadlineSeconds", 60),
+    "keep": ("/checkpoint/keep", {"latest": 5, "best": 0}),
+    "keep.best": ("/checkpoint/keep", {"best": 2}),
     "suspend": ("/suspend", True),
     "cleanup": ("/cleanup", {"keepErroredPods": 0}),
     "stopGracePeriodSeconds": ("/stopGracePeriodSeconds", 60),

@@ -146,6 +146,25 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         good(failure={"backoff": {"initialSeconds": 301}}),
         "spec.failure.backoff.maxSeconds", "maxSeconds must be at least initialSeconds",
     ),
+    "one checkpoint alone": (
+        good(checkpoint__keep={"latest": 1}),
+        "spec.checkpoint.keep.latest", "greater than or equal to 2",
+    ),
+    "too many of the best": (
+        good(checkpoint__keep={"best": 101}),
+        "spec.checkpoint.keep.best", "less than or equal to 100",
+    ),
+    "order of scores": (
+        good(checkpoint__scoreOrder="down"),
+        "spec.checkpoint.scoreOrder", 'supported values: "min", "max"',
+    ),
+    "key of a score": (
+        good(checkpoint__scoreAttribute="a b"), "spec.checkpoint.scoreAttribute", "should match",
+    ),
+    "policy of deletion": (
+        good(storage__deletionPolicy="Keep"),
+        "spec.storage.deletionPolicy", 'supported values: "Retain", "Delete"',
+    ),
     "suspended in words": (
         good(suspend="yes"), "spec.suspend", "must be of type boolean",
     ),

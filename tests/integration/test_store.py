@@ -6,8 +6,10 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from minio import Minio
 from minio.credentials.providers import AssumeRoleProvider
 
 from tests.clusters import Bucket
@@ -20,7 +22,7 @@ from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.store.credentials import StaticCredentials
 from tune_operator.store.errors import AccessDenied, BucketMissing, StoreError, Unreachable
 from tune_operator.store.factory import open_store
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Upload
 from tune_trainer.protocol.keys import RunKeys, trial_name
 
 LONGEST = 9.0
@@ -48,10 +50,24 @@ async def opened(
 class TestMinio(Conformance):
     @pytest.fixture
     async def store(self, minio: Bucket) -> AsyncIterator[ObjectStore]:
-        # A prefix of its own per test: the bucket is shared and nothing here deletes.
+        # A prefix of its own per test: the bucket is shared.
         self.PREFIX = f"conformance/{uuid.uuid4()}/"
+        self.minio = minio
         async with opened(minio) as store:
             yield store
+
+    async def begin(self, store: ObjectStore, key: str) -> Upload:
+        minio = self.minio
+        host = urlsplit(minio.endpoint)
+        client = Minio(
+            endpoint=host.netloc,
+            access_key=minio.access_key,
+            secret_key=minio.secret_key,
+            secure=host.scheme == "https",
+            region="us-east-1",
+        )
+        begin = client._create_multipart_upload
+        return Upload(key, await asyncio.to_thread(begin, minio.bucket, key, {}))
 
 
 async def expect(store: ObjectStore, error: type[StoreError], says: str) -> None:
@@ -60,6 +76,8 @@ async def expect(store: ObjectStore, error: type[StoreError], says: str) -> None
         store.put("conformance/k", b""),
         store.put_if_absent("conformance/k", b""),
         store.list("conformance/"),
+        store.page("conformance/"),
+        store.delete(["conformance/k"]),
     ):
         with pytest.raises(StoreError) as caught:
             await call
@@ -126,7 +144,11 @@ async def test_temporary_keys_work_where_they_may_and_nowhere_else(minio: Bucket
         assert await store.put_if_absent(f"{mine}k", b"other") is False
         assert await store.get(f"{mine}k") == b"data"
         assert await store.list(mine) == [f"{mine}k"]
-        await expect(store, AccessDenied, "allows GetObject, PutObject and ListBucket")
+        with pytest.raises(AccessDenied, match=f"refuses access to .*{mine}k .*DeleteObject"):
+            await store.delete([f"{mine}k"])
+        await expect(
+            store, AccessDenied, "allows GetObject, PutObject, DeleteObject and ListBucket"
+        )
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tune_operator.kube.resources import EXPERIMENTS, PODS
 from tune_operator.kube.transport import Object
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.pod_view import project
+from tune_operator.lifecycle.settle import PLAN_LIMIT
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
 from tune_trainer.protocol.keys import CheckpointRef, RunKeys, SegmentRef, parse_manifest_key
@@ -210,7 +211,7 @@ class History:
         prefix = KEYS.trial(trial.name).manifests()
         stored = {parse_manifest_key(key) for key in self.bucket.objects if key.startswith(prefix)}
         hold("P6", stored.issuperset(plan), f"trial {trial.name} resumes from nothing")
-        hold("P6", len(plan) <= 4, "a plan of more than four")
+        hold("P6", len(plan) <= PLAN_LIMIT, "a plan without a limit")
 
     def _begun(self, old: TrialState, new: TrialState) -> None:
         key = (new.name, new.attempt)

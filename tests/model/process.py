@@ -24,7 +24,8 @@ from tune_operator.experiment.gates import Gates
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.reports import Reports
-from tune_operator.experiment.run import Key
+from tune_operator.experiment.retention import Retention
+from tune_operator.experiment.run import Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import KubeError
@@ -116,6 +117,11 @@ def wired() -> Generator[None, None, None]:
         yield
 
 
+async def _no_store(run: Run) -> WireStore:
+    """Nobody works for retention in the model: nothing ever waits for it."""
+    raise AssertionError(run.key)
+
+
 class Process:
     """One life of a process. ``defect`` is what no code of ours should ever raise."""
 
@@ -136,6 +142,7 @@ class Process:
         )
         self.nodes = Nodes(kube, lambda _: self.queue.add(KEY), clock=clock)
         writer = StatusWriter(kube, clock, METRICS, self.objects)
+        runs: dict[str, Run] = {}
         self.reconciler = Reconciler(
             kube=kube,
             looker=Looker(kube, self.pods, self.nodes, clock.now()),
@@ -148,6 +155,8 @@ class Process:
             metrics=METRICS,
             objects=self.objects,
             seen=self.seen,
+            runs=runs,
+            retention=Retention(runs, _no_store, self.queue.add, clock, METRICS),
         )
         self.reports = Reports(
             kube, self.pods, self.reconciler.runs, self.queue.add, clock, METRICS

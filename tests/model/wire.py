@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from tests.model.eventloop import StepLoop
 from tune_operator.kube.errors import TooManyRequests, Transient
 from tune_operator.kube.transport import Object, Request, Transport
 from tune_operator.store.errors import Unreachable
+from tune_operator.store.object_store import Stored, Upload
 
 if TYPE_CHECKING:
     from tests.model.cluster import ApiServer, Bucket
@@ -250,6 +251,22 @@ class WireStore:
         """See ObjectStore.list."""
         keys: list[str] = await self._ask("list", prefix, lambda: self.bucket.list(prefix, after))
         return keys
+
+    async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
+        """See ObjectStore.page; nothing in the model lists in pages."""
+        raise NotImplementedError
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete; nothing in the model deletes."""
+        raise NotImplementedError
+
+    async def uploads(self, prefix: str) -> Sequence[Upload]:
+        """See ObjectStore.uploads; nothing in the model asks."""
+        raise NotImplementedError
+
+    async def abort(self, upload: Upload) -> None:
+        """See ObjectStore.abort; nothing in the model aborts."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """See ObjectStore.close."""

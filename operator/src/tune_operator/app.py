@@ -19,11 +19,14 @@ from tune_operator import handlers
 from tune_operator.api.constants import LABEL_EXPERIMENT_UID, TOKEN_AUDIENCE
 from tune_operator.ca import serving_ca
 from tune_operator.config import Settings
+from tune_operator.experiment.accepted import storage_of
 from tune_operator.experiment.gates import Gates
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.reports import Reports
-from tune_operator.experiment.run import Key
+from tune_operator.experiment.retention import WORKERS, Retention
+from tune_operator.experiment.run import Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.experiment.storage import connect
 from tune_operator.kube.client import Kube
 from tune_operator.kube.events import EventRecorder
 from tune_operator.kube.executor import Executor
@@ -49,6 +52,7 @@ from tune_operator.runtime.heartbeat import Heartbeat
 from tune_operator.runtime.periodic import periodically
 from tune_operator.runtime.supervisor import Supervisor, TaskEnded
 from tune_operator.runtime.workqueue import WorkQueue
+from tune_operator.store.object_store import ObjectStore
 from tune_operator.worker import work
 
 logger = logging.getLogger(__name__)
@@ -102,6 +106,7 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(self.clock)
         self.objects = Objects(self.queue.add)
         self.seen: dict[Key, set[str]] = {}
+        self.runs: dict[str, Run] = {}
         self.pods: Informer[PodView] = Informer(
             kube,
             PODS,
@@ -179,7 +184,8 @@ class Operator:
         certificate: ServingCertificate,
     ) -> None:
         settings = self.settings
-        reconciler = await self._reconciler(session)
+        retention = self._retention()
+        reconciler = await self._reconciler(session, retention)
         if settings.node_watch:
             supervisor.start("nodes", self.nodes.run())
         server = ReportServer(
@@ -192,8 +198,15 @@ class Operator:
             settings.listen_port,
             self.metrics,
         )
+        for number in range(WORKERS):
+            supervisor.start(f"retention {number}", retention.work(), stop=retention.close)
         self._start_workers(supervisor, reconciler)
-        sweep = periodically("sweep", self._sweep, SWEEP_SECONDS, self.clock)
+
+        async def sweep_all() -> None:
+            await self._sweep()
+            retention.sweep()
+
+        sweep = periodically("sweep", sweep_all, SWEEP_SECONDS, self.clock)
         supervisor.start("sweep", sweep)
         await server.start()
         try:
@@ -205,6 +218,7 @@ class Operator:
         finally:
             await server.stop()
             await reconciler.close()
+            await retention.stop()
 
     def _start_workers(self, supervisor: Supervisor, reconciler: Reconciler) -> None:
         for number in range(self.settings.workers):
@@ -240,7 +254,14 @@ class Operator:
         leading = self.leading and not self.pods.synced.is_set()
         return "the view of the Pods is not complete yet" if leading else None
 
-    async def _reconciler(self, session: Session) -> Reconciler:
+    def _retention(self) -> Retention:
+        async def own_store(run: Run) -> ObjectStore:
+            storage = storage_of(run.obj)
+            return await connect(self.kube, run.key[0], storage, self.metrics.store_operation)
+
+        return Retention(self.runs, own_store, self.queue.add, self.clock, self.metrics)
+
+    async def _reconciler(self, session: Session, retention: Retention) -> Reconciler:
         system = await patiently(lambda: self.kube.get(NAMESPACES, None, "kube-system"), self.clock)
         cluster = system["metadata"]["uid"]
         writer = StatusWriter(self.kube, self.clock, self.metrics, self.objects)
@@ -258,6 +279,8 @@ class Operator:
             metrics=self.metrics,
             objects=self.objects,
             seen=self.seen,
+            runs=self.runs,
+            retention=retention,
         )
 
     def _nodes_changed(self, names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from tune_operator.experiment.gates import (
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.outcomes import note
 from tune_operator.experiment.records import changes, specification
+from tune_operator.experiment.retention import Retention
 from tune_operator.experiment.run import Asked, Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import problem
@@ -55,7 +56,7 @@ from tune_operator.lifecycle.conditions import (
 from tune_operator.lifecycle.decide import Decision, decide
 from tune_operator.lifecycle.events import left_events, waiting_events
 from tune_operator.lifecycle.judging import SETTLING
-from tune_operator.lifecycle.observation import Observation
+from tune_operator.lifecycle.observation import Observation, Remains
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import RunState, TrialState
 from tune_operator.obs.metrics import Metrics
@@ -84,7 +85,8 @@ class Reconciler:
     metrics: Metrics
     objects: dict[Key, Mapping[str, Any]]
     seen: dict[Key, set[str]]
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, Run]
+    retention: Retention
 
     async def reconcile(self, key: Key) -> None:
         """Look at one experiment. Errors of the API server are raised: the caller retries."""
@@ -102,6 +104,7 @@ class Reconciler:
 
     async def _look(self, key: Key, obj: Mapping[str, Any]) -> None:
         run = await self._run(key, obj)
+        run.at_rest.clear()
         try:
             await self._step(run)
         except Conflict:
@@ -116,6 +119,8 @@ class Reconciler:
             logger.warning("left the run: %s", displaced)
             self.gates.leave(run)
             self.queue.add(key, after=DISPLACED_SECONDS)
+        finally:
+            run.at_rest.set()
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
@@ -199,6 +204,8 @@ class Reconciler:
     ) -> bool:
         if ended:
             return run.journal is not None and not run.journal.pending
+        if run.remains is not Remains.ALL:
+            return False  # it is never opened again
         if deleting and status.term(run.obj.get("status") or {}) == 0:
             return False  # nobody ever opened it: there is nothing to settle
         return await self.gates.hold(run, accepted.experiment.spec.storage)
@@ -226,6 +233,8 @@ class Reconciler:
         await self._act(
             run, [*self._creates(run, observation, decision), *decision.actions, *events]
         )
+        if decision.purge:
+            self.retention.purge(run)
         await self._after_look(run, decision.look_again)
         if decision.state.ended is not None and not decision.actions:
             await self._rest(run)
@@ -247,6 +256,7 @@ class Reconciler:
             self.queue.add(run.key, after=STORE_RETRY_SECONDS)
             return False
         run.advance()
+        self.retention.changed(run)
         if not decision.urgent:  # the status tells of a life at once, also at the second try
             run.written = self.clock.monotonic()
         self.metrics.results_durable.inc(sum(map(len, decision.results.values())))
@@ -444,6 +454,7 @@ class Reconciler:
     async def _forget(self, key: Key, uid: str) -> None:
         self._unsee(key, uid)
         run = self.runs.pop(uid, None)
+        await self.retention.forget(uid)
         if run is not None and run.store is not None:
             await run.store.close()
 

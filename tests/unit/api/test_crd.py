@@ -92,6 +92,13 @@ def test_every_rule_has_a_message() -> None:
     assert all(len(rule["message"]) > 20 for rule in rules)
 
 
+def test_of_the_checkpoint_section_only_keep_may_change() -> None:
+    rules = SECTIONS["spec"]["x-kubernetes-validations"]
+    of = {rule["fieldPath"] for rule in rules if rule.get("fieldPath", "").startswith(".check")}
+    fields = SECTIONS["spec"]["properties"]["checkpoint"]["properties"].keys()
+    assert of == {f".checkpoint.{field}" for field in fields - {"keep"}}
+
+
 def test_identifiers_keep_their_capitals() -> None:
     assert "runID" in SECTIONS["status"]["properties"]
     interruption = SECTIONS["status"]["properties"]["trials"]["items"]["properties"][

@@ -20,7 +20,9 @@ def test_a_short_experiment_gets_the_documented_defaults() -> None:
     assert spec.stop.criteria == {}
     assert (spec.checkpoint.frequency, spec.checkpoint.max_lost_seconds) == (0, 0)
     assert (spec.checkpoint.at_end, spec.checkpoint.on_preemption) == (False, True)
-    assert spec.storage.region == "us-east-1"
+    assert (spec.checkpoint.keep.latest, spec.checkpoint.keep.best) == (2, 1)
+    assert (spec.checkpoint.score_attribute, spec.checkpoint.score_order) == (None, None)
+    assert (spec.storage.region, spec.storage.deletion_policy) == ("us-east-1", "Retain")
     assert spec.failure == Failure()
     assert spec.suspend is False
     assert (spec.cleanup.pod_ttl_seconds, spec.cleanup.keep_errored_pods) == (0, 10)
@@ -213,6 +215,22 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "credentials of a later mode": (
         good(storage__credentials__mode="Brokered"),
         "spec.storage.credentials.mode: must be 'Secret', not 'Brokered'",
+    ),
+    "one checkpoint alone": (
+        good(checkpoint__keep={"latest": 1}),
+        "spec.checkpoint.keep.latest: must be at least 2, not 1",
+    ),
+    "fewer than none of the best": (
+        good(checkpoint__keep={"best": -1}),
+        "spec.checkpoint.keep.best: must be at least 0, not -1",
+    ),
+    "order of scores": (
+        good(checkpoint__scoreOrder="down"),
+        "spec.checkpoint.scoreOrder: must be 'min' or 'max', not 'down'",
+    ),
+    "policy of deletion": (
+        good(storage__deletionPolicy="Keep"),
+        "spec.storage.deletionPolicy: must be 'Retain' or 'Delete', not 'Keep'",
     ),
     "backoff upside down": (
         good(failure__backoff={"initialSeconds": 400}),

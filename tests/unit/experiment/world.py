@@ -16,6 +16,7 @@ from tune_operator.api import constants
 from tune_operator.experiment.gates import Gates
 from tune_operator.experiment.look import Looker
 from tune_operator.experiment.reports import Reports
+from tune_operator.experiment.retention import Retention
 from tune_operator.experiment.run import Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.kube.client import Kube
@@ -34,6 +35,7 @@ from tune_operator.obs.metrics import Metrics
 from tune_operator.reconciler import Reconciler
 from tune_operator.reports.identity import PodIdentity
 from tune_operator.runtime.workqueue import WorkQueue
+from tune_operator.store.measured import MeasuredStore
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import ObjectStore
 
@@ -100,6 +102,16 @@ class Told(EventRecorder):
         self.reasons.append(reason)
 
 
+class Borrowed(MeasuredStore):
+    """The world's store for one who closes what he was given."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store, lambda *_: None)
+
+    async def close(self) -> None:
+        """It stays open."""
+
+
 class World:
     """An experiment, accepted; ``changes`` replace fields of its specification."""
 
@@ -126,6 +138,10 @@ class World:
         writer = StatusWriter(self.kube, self.clock, self.metrics, self.objects)
         self.looker = Looker(self.kube, self.pods, self.nodes, self.clock.now())
         self.gates = Gates(self.kube, SESSION, "cluster", lambda *_: None, writer)
+        self.runs: dict[str, Run] = {}
+        self.retention = Retention(
+            self.runs, self._own_store, self.queue.add, self.clock, self.metrics
+        )
         self.reconciler = Reconciler(
             kube=self.kube,
             looker=self.looker,
@@ -138,6 +154,8 @@ class World:
             metrics=self.metrics,
             objects=self.objects,
             seen={},
+            runs=self.runs,
+            retention=self.retention,
         )
         self.reports = Reports(
             self.kube, self.pods, self.reconciler.runs, self.queue.add, self.clock, self.metrics
@@ -157,6 +175,9 @@ class World:
                 "spec": self.spec,
             },
         )
+
+    async def _own_store(self, run: Run) -> ObjectStore:
+        return Borrowed(self.store)
 
     @property
     def run(self) -> Run:
@@ -178,7 +199,7 @@ class World:
                 known = self.reconciler.runs[UID] = Run(KEY, UID, self.objects[KEY])
                 self.reconciler.seen.setdefault(KEY, set()).add(UID)
             if known.store is None:
-                known.store = self.store
+                known.store = Borrowed(self.store)
             await self.reconciler.reconcile(KEY)
 
     def see(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.api.objects import GOOD
 from tests.unit.lifecycle.builders import (
     COMPLETED,
     FAILED,
@@ -36,7 +37,7 @@ from tune_operator.lifecycle.actions import (
     RemoveExperimentFinalizer,
 )
 from tune_operator.lifecycle.decide import Decision
-from tune_operator.lifecycle.observation import Experiment
+from tune_operator.lifecycle.observation import Experiment, Remains
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import (
     Checkpoint,
@@ -46,6 +47,7 @@ from tune_operator.lifecycle.trial_state import (
 )
 
 DELETE = StopIntent.DELETE
+STORAGE = GOOD["storage"]
 LATE = at(141)
 """The bound of a deletion at NOW is 140 s: 110 s of grace and 30 s (DESIGN 5.4)."""
 
@@ -332,3 +334,53 @@ class TestReleasedRuns:
         decision = step(idle(0), total=1, run={"released": True})
         assert not decision.state.released
         assert decision.starts == (("00000", 2),)
+
+
+class TestDeletionPolicy:
+    of = experiment(deleted=NOW, storage={**STORAGE, "deletionPolicy": "Delete"})
+
+    @pytest.mark.parametrize(
+        ("remains", "may_record"),
+        [(Remains.ALL, True), (Remains.GOING, True), (Remains.GOING, False)],
+        ids=["settled", "begun", "begun in a life before"],
+    )
+    def test_the_storage_goes_before_the_object(self, remains: Remains, may_record: bool) -> None:
+        decision = step(idle(0), of=self.of, remains=remains, may_record=may_record)
+        assert (decision.purge, decision.gone) == (True, False)
+        assert not leaves(decision)
+        assert decision.look_again == NOW + self.of.stop_bound
+
+    def test_and_then_the_object_goes_without_a_word(self) -> None:
+        decision = step(idle(0), of=self.of, remains=Remains.NOTHING, may_record=False)
+        assert leaves(decision)
+        assert not decision.purge
+        assert told(decision) == []
+
+    @pytest.mark.parametrize(
+        ("trials", "pods", "may_record"),
+        [
+            ((trial(0, stop_intent=DELETE),), (pod(RUNNING),), True),
+            ((idle(0),), (pod(RUNNING),), True),
+            ((idle(0),), (), False),
+        ],
+        ids=["an attempt is open", "a Pod is left", "the store does not answer"],
+    )
+    def test_nothing_goes_while(
+        self, trials: tuple[TrialState, ...], pods: tuple[PodView, ...], may_record: bool
+    ) -> None:
+        decision = step(
+            *trials, pods=pods, of=self.of, may_record=may_record, exits={KEY: UNDECIDED}
+        )
+        assert (decision.purge, decision.gone) == (False, False)
+
+    def test_past_the_bound_the_object_goes_and_says_what_stays(self) -> None:
+        decision = step(idle(0), of=self.of, now=LATE, remains=Remains.GOING, uri="s3://tune/x")
+        assert leaves(decision)
+        assert not decision.purge
+        assert told(decision) == ["StorageRemains"]
+        assert "s3://tune/x" in decision.events[0].message
+
+    def test_by_default_it_stays(self) -> None:
+        decision = step(idle(0), of=experiment(deleted=NOW))
+        assert leaves(decision)
+        assert not decision.purge

@@ -89,9 +89,12 @@ def unreachable(intent: StopIntent = StopIntent.NONE, **fields: Any) -> Evidence
         pytest.param(3, "1-10", "2-20", "1-10", id="nor is one of an attempt in between"),
         pytest.param(2, "1-10", "2-15 3-99", "2-15 1-10", id="nor is one of a later attempt"),
         pytest.param(
-            2, "1-4 1-3 1-2 1-1", "2-5 2-6", "2-6 2-5 1-4 1-3", id="at most four are kept"
+            2, "1-4 1-3 1-2 1-1", "2-5 2-6", "2-6 2-5 1-4 1-3", id="four that LIST may not show"
         ),
-        pytest.param(1, "", "1-1 1-2 1-3 1-4 1-5", "1-5 1-4 1-3 1-2", id="the newest four"),
+        pytest.param(
+            2, "1-4 1-3 1-2 1-1", "1-1 2-5 2-6", "2-6 2-5 1-4 1-3 1-1", id="more that it shows"
+        ),
+        pytest.param(1, "", "1-1 1-2 1-3 1-4 1-5", "1-5 1-4 1-3 1-2 1-1", id="all of its own"),
         pytest.param(10, "9-30", "10-9 10-10", "10-10 10-9 9-30", id="numbers, not text"),
     ],
 )
@@ -100,6 +103,12 @@ def test_resume_plan(attempt: int, plan: str, committed: str, expected: str) -> 
     made = resume_plan(before, refs(*committed.split()))
     assert made == refs(*expected.split())
     assert len(made) <= PLAN_LIMIT
+
+
+def test_a_plan_has_a_limit() -> None:
+    committed = tuple(CheckpointRef(1, iteration) for iteration in range(1, 1001))
+    made = resume_plan(trial(attempt=1), committed)
+    assert made == committed[: -PLAN_LIMIT - 1 : -1]
 
 
 def counters(given: TrialState) -> tuple[int, int, int]:
@@ -145,7 +154,7 @@ def test_a_completed_trial_ends_for_good_with_its_reason() -> None:
     settled = after(trial(iteration=30), given, *refs("1-30"))
     made = settled.trial
     assert (made.phase, made.reason, made.ended) == (Phase.TERMINATED, "StoppedByCriteria", NOW)
-    assert (made.plan, made.streak, settled.lost_iterations) == ((), 0, 0)
+    assert (made.plan, made.streak, settled.lost_iterations) == (refs("1-30"), 0, 0)
     assert made.checkpoint == Checkpoint(refs("1-30")[0], NOW)
 
 

@@ -18,6 +18,9 @@ NAMES = {
     "tune_reports_refused",
     "tune_journal_commits",
     "tune_journal_commit_seconds",
+    "tune_checkpoints_deleted",
+    "tune_checkpoint_bytes_deleted",
+    "tune_retention_passes",
     "tune_store_seconds",
     "tune_store_errors",
     "tune_workqueue_depth",
@@ -42,6 +45,7 @@ def test_names_and_labels() -> None:
     metrics.status_writes.labels("written").inc()
     metrics.attempts_ended.labels("preempted").inc()
     metrics.journal_commits.labels("committed").inc()
+    metrics.retention_passes.labels("done").inc()
     metrics.report_seconds.labels("/v1/session").observe(0.1)
     metrics.reports_refused.labels("Outdated").inc()
     metrics.store_operation("get", 0.1, "Unreachable")

@@ -10,9 +10,18 @@ import asyncio
 import pytest
 
 from tune_operator.store.errors import NotFound, StoreError
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.memory import MemoryStore
+from tune_operator.store.object_store import PAGE, ObjectStore, Stored, Upload
 
 ODD_KEYS = ("a b", "a+b", "a%2Fb", "a=b&c", "ä/ö", "x'y(z)!", "~tilde")
+
+
+def begin_in_memory(store: ObjectStore, key: str) -> Upload:
+    """A multipart upload in a store in memory."""
+    assert isinstance(store, MemoryStore)
+    upload = Upload(key, f"upload {len(store.begun)}")
+    store.begun.add(upload)
+    return upload
 
 
 class Conformance:
@@ -95,6 +104,58 @@ class Conformance:
         assert await store.list(self.key("many/")) == names
         assert await store.list(self.key("many/"), names[0]) == names[1:]
 
+    async def begin(self, store: ObjectStore, key: str) -> Upload:
+        """Begin a multipart upload behind the store's back, as a trainer does."""
+        raise NotImplementedError
+
+    async def test_a_page_has_sizes_and_begins_behind_a_key(self, store: ObjectStore) -> None:
+        sizes = {"t/1": b"", "t/2": b"22", "t/2a": b"333", "u": b""}
+        for name, data in sizes.items():
+            await store.put(self.key(name), data)
+        page = await store.page(self.key("t/"))
+        assert page == [
+            Stored(self.key(f"t/{n}"), size) for n, size in (("1", 0), ("2", 2), ("2a", 3))
+        ]
+        assert await store.page(self.key("t/"), self.key("t/1")) == page[1:]
+        assert await store.page(self.key("t/"), self.key("t/2a")) == []
+
+    async def test_a_page_has_a_limit(self, store: ObjectStore) -> None:
+        names = [self.key(f"many/{number:05d}") for number in range(PAGE + 1)]
+        for start in range(0, len(names), 100):
+            await asyncio.gather(*(store.put(name, b"") for name in names[start : start + 100]))
+        page = await store.page(self.key("many/"))
+        assert [stored.key for stored in page] == names[:PAGE]
+        await store.delete(names[:PAGE])
+        assert await store.list(self.key("many/")) == names[PAGE:]
+
+    @pytest.mark.parametrize("name", ODD_KEYS)
+    async def test_what_is_deleted_is_gone_and_nothing_else(
+        self, store: ObjectStore, name: str
+    ) -> None:
+        for other in (name, f"{name}.", "other"):
+            await store.put(self.key(other), b"1")
+        await store.delete([self.key(name), self.key("absent")])
+        assert await store.list(self.PREFIX) == sorted([self.key(f"{name}."), self.key("other")])
+        with pytest.raises(NotFound):
+            await store.get(self.key(name))
+        await store.delete([self.key(name)])
+        assert await store.put_if_absent(self.key(name), b"2") is True
+
+    async def test_to_delete_nothing_is_nothing(self, store: ObjectStore) -> None:
+        await store.delete([])
+
+    async def test_uploads_under_way_are_found_and_ended(self, store: ObjectStore) -> None:
+        one = await self.begin(store, self.key("t/1/a b"))
+        two = await self.begin(store, self.key("t/1/c"))
+        far = await self.begin(store, self.key("u"))
+        assert set(await store.uploads(self.key("t/"))) == {one, two}
+        await store.abort(one)
+        await store.abort(one)
+        assert await store.uploads(self.key("t/")) == [two]
+        assert await store.uploads(self.key("u")) == [far]
+        assert await store.uploads(self.key("v")) == []
+        assert await store.list(self.PREFIX) == []
+
     async def test_a_closed_store_says_so(self, store: ObjectStore) -> None:
         await store.close()
         await store.close()
@@ -103,6 +164,10 @@ class Conformance:
             store.list(""),
             store.put("k", b""),
             store.put_if_absent("k", b""),
+            store.page(""),
+            store.delete(["k"]),
+            store.uploads(""),
+            store.abort(Upload("k", "u")),
         ):
             with pytest.raises(StoreError, match="closed"):
                 await call

@@ -1,6 +1,7 @@
 """A small S3 server in a thread, with faults on demand that a real MinIO cannot be made to show.
 
-It speaks enough of the protocol for MinioStore (GET, PUT, ListObjectsV2) and checks no signature.
+It speaks enough of the protocol for MinioStore (GET, PUT, ListObjectsV2, DeleteObjects, listing and
+aborting multipart uploads) and checks no signature.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 PAGE = 1000
@@ -23,6 +25,9 @@ class S3Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, str] = {}  # key by id
+        self.prefixes_of_uploads = True  # MinIO takes a prefix for a whole key
+        self.undeletable = ""
         self.lock = threading.Lock()
         self.conditional_writes = True
         self.requests: list[str] = []
@@ -60,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.fault(self):
             return
         if not self.key:
-            self._list()
+            (self._list_uploads if "uploads" in self._query else self._list)()
             return
         data = self.server.objects.get(self.key)
         if data is None:
@@ -87,14 +92,67 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer(self, 200, b"")
 
+    @property
+    def _query(self) -> dict[str, list[str]]:
+        return parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+
+    def do_POST(self) -> None:
+        self.server.requests.append(f"POST {self.key}")
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        document = ET.fromstring(data)  # noqa: S314 - our own
+        if self.server.fault(self):
+            return
+        assert "delete" in self._query
+        keys = [found.text or "" for found in document.iterfind(".//{*}Key")]
+        refused = [key for key in keys if key == self.server.undeletable]
+        for key in set(keys) - {*refused}:
+            self.server.objects.pop(key, None)
+        errors = "".join(
+            f"<Error><Code>AccessDenied</Code><Key>{escape(key)}</Key></Error>" for key in refused
+        )
+        answer(self, 200, f"<DeleteResult>{errors}</DeleteResult>".encode())
+
+    def do_DELETE(self) -> None:
+        self.server.requests.append(f"DELETE {self.key}")
+        if self.server.fault(self):
+            return
+        if self.server.uploads.pop(self._query["uploadId"][0], None) is None:
+            answer_error(self, 404, "NoSuchUpload")
+        else:
+            answer(self, 204, b"")
+
+    def _list_uploads(self) -> None:
+        prefix = self._query.get("prefix", [""])[0]
+        marker = self._query.get("key-marker", [""])[0]
+        by_prefix = self.server.prefixes_of_uploads
+        found = [
+            (key, upload)
+            for upload, key in self.server.uploads.items()
+            if (key.startswith(prefix) if by_prefix or not prefix else key == prefix)
+            and (key > marker or not by_prefix)
+        ]
+        items = "".join(
+            f"<Upload><Key>{escape(key)}</Key><UploadId>{upload}</UploadId></Upload>"
+            for key, upload in sorted(found)
+        )
+        answer(
+            self,
+            200,
+            f"<ListMultipartUploadsResult>{items}<IsTruncated>false</IsTruncated>"
+            "</ListMultipartUploadsResult>".encode(),
+        )
+
     def _list(self) -> None:
-        query = parse_qs(urlsplit(self.path).query)
+        query = self._query
         after = query.get("continuation-token", query.get("start-after", [""]))[0]
         prefix = query.get("prefix", [""])[0]
         keys = sorted(k for k in self.server.objects if k.startswith(prefix) and k > after)
         page = keys[:PAGE]
         more = len(keys) > len(page)
-        items = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in page)
+        items = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key])}</Size></Contents>"
+            for key in page
+        )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
         answer(
             self,

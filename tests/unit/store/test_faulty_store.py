@@ -5,16 +5,20 @@ import asyncio
 import pytest
 
 from tests.faulty_store import Fault, FaultyStore, once, seeded
-from tests.unit.store.conformance import Conformance
+from tests.unit.store.conformance import Conformance, begin_in_memory
 from tune_operator.store.errors import AccessDenied, StoreError, Unreachable
 from tune_operator.store.memory import MemoryStore
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Upload
 
 
 class TestConformance(Conformance):
     @pytest.fixture
     def store(self) -> ObjectStore:
         return FaultyStore(MemoryStore())
+
+    async def begin(self, store: ObjectStore, key: str) -> Upload:
+        assert isinstance(store, FaultyStore)
+        return begin_in_memory(store.store, key)
 
 
 @pytest.mark.parametrize(

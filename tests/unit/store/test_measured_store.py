@@ -2,17 +2,21 @@
 
 import pytest
 
-from tests.unit.store.conformance import Conformance
+from tests.unit.store.conformance import Conformance, begin_in_memory
 from tune_operator.store.errors import NotFound, StoreError
 from tune_operator.store.measured import MeasuredStore
 from tune_operator.store.memory import MemoryStore
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Upload
 
 
 class TestConformance(Conformance):
     @pytest.fixture
     def store(self) -> ObjectStore:
-        return MeasuredStore(MemoryStore(), lambda *_: None)
+        self.inner = MemoryStore()
+        return MeasuredStore(self.inner, lambda *_: None)
+
+    async def begin(self, store: ObjectStore, key: str) -> Upload:
+        return begin_in_memory(self.inner, key)
 
 
 async def test_endings() -> None:
@@ -26,6 +30,10 @@ async def test_endings() -> None:
     await store.put("k", b"")
     await store.put_if_absent("k", b"1")
     await store.list("")
+    await store.page("")
+    await store.delete(["absent"])
+    for upload in await store.uploads(""):
+        await store.abort(upload)
     with pytest.raises(NotFound):
         await store.get("absent")
     await store.close()
@@ -35,6 +43,9 @@ async def test_endings() -> None:
         ("put", None),
         ("put_if_absent", None),
         ("list", None),
+        ("page", None),
+        ("delete", None),
+        ("uploads", None),
         ("get", None),
         ("get", "StoreError"),
     ]

@@ -22,7 +22,7 @@ from tune_operator.store.errors import (
 )
 from tune_operator.store.location import Endpoint
 from tune_operator.store.minio_store import MinioStore
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Upload
 from tune_operator.store.transport import Limits
 
 KEYS = StaticCredentials("the-access-key", "the-secret-key", "the-session-token")
@@ -54,9 +54,44 @@ async def patient(server: S3Server) -> AsyncIterator[MinioStore]:
 class TestConformance(Conformance):
     @pytest.fixture
     async def store(self, server: S3Server) -> AsyncIterator[ObjectStore]:
+        self.server = server
         opened = MinioStore(Endpoint.parse(server.url), "us-east-1", "bucket", KEYS)
         yield opened
         await opened.close()
+
+    async def begin(self, store: ObjectStore, key: str) -> Upload:
+        upload = Upload(key, f"upload-{len(self.server.uploads)}")
+        self.server.uploads[upload.id] = key
+        return upload
+
+    async def test_uploads_are_found_where_a_prefix_is_taken_for_a_key(
+        self, store: ObjectStore
+    ) -> None:
+        self.server.prefixes_of_uploads = False
+        await self.test_uploads_under_way_are_found_and_ended(store)
+
+
+async def test_who_may_not_list_the_uploads_of_the_bucket_sees_none(
+    patient: MinioStore, server: S3Server
+) -> None:
+    def refuse(handler: BaseHTTPRequestHandler) -> bool:
+        if "prefix=&" not in handler.path:
+            return False
+        answer_error(handler, 403, "AccessDenied")
+        return True
+
+    server.fault = refuse
+    assert await patient.uploads("t/") == []
+
+
+async def test_an_object_that_may_not_be_deleted_is_an_error_with_its_name(
+    patient: MinioStore, server: S3Server
+) -> None:
+    server.objects.update({"a": b"", "b": b"", "c": b""})
+    server.undeletable = "b"
+    with pytest.raises(AccessDenied, match="refuses access to s3://bucket/b"):
+        await patient.delete(["a", "b", "c"])
+    assert server.objects.keys() == {"b"}
 
 
 class TestServersWithoutConditionalWrites:

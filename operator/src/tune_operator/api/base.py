@@ -67,6 +67,23 @@ def immutable(name: str, *, required: bool) -> Rule:
     return Rule(same, message, f".{name}")
 
 
+def immutable_but(name: str, model: type[BaseModel], *mutable: str) -> list[Rule]:
+    """Rules of the parent for its optional field ``name``, of whose ``model`` only some may change.
+
+    One for each other field: whether the section is there says nothing, it may hold but these.
+    """
+    fields = [field.alias or key for key, field in model.model_fields.items()]
+    return [_immutable_within(name, field) for field in fields if field not in mutable]
+
+
+def _immutable_within(name: str, field: str) -> Rule:
+    new, old = (f"has({of}.{name}) && has({of}.{name}.{field})" for of in ("self", "oldSelf"))
+    path = f"{name}.{field}"
+    same = f"({new}) == ({old}) && (!({new}) || self.{path} == oldSelf.{path})"
+    message = f"{path} is immutable: restore its value, or create a new TuneExperiment"
+    return Rule(same, message, f".{path}")
+
+
 class OneOf(Model):
     """A model of which exactly one field is given, such as ``{random: {}}``.
 

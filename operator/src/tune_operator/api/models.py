@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_operator.api.base import Model, OneOf, Rule, immutable, rules
+from tune_operator.api.base import Model, OneOf, Rule, immutable, immutable_but, rules
 from tune_operator.api.failure import Failure
 from tune_operator.api.scalars import METRIC_PATTERN, Number
 from tune_operator.api.search import Search
@@ -60,8 +60,23 @@ class Stop(Model):
     )
 
 
+class Keep(Model):
+    """Which checkpoints of a trial stay in the store."""
+
+    latest: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=2,
+        description="Newest checkpoints of each trial that stay: one alone might turn out to be "
+        "damaged. Default 2.",
+    )
+    best: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=1,
+        description="Checkpoints of each trial with the best scoreAttribute that stay as well. "
+        "Default 1.",
+    )
+
+
 class CheckpointPolicy(Model):
-    """When trials save."""
+    """When trials save, and what stays of it."""
 
     frequency: Annotated[int, Field(ge=0, le=10**9)] = Field(
         default=0, description="Iterations between two checkpoints; 0 is off. Default 0."
@@ -78,6 +93,20 @@ class CheckpointPolicy(Model):
         description="Whether a trainer saves when it learns of its end, from a signal (also that "
         "of a suspension or deletion) or from the notice of a cloud's metadata server, whatever "
         "the frequency. Default true.",
+    )
+    keep: Keep = Field(
+        default=Keep(),
+        description="Checkpoints that stay in the store beside those that a trial may yet resume "
+        "from; all others are deleted.",
+    )
+    score_attribute: Metric | None = Field(
+        default=None,
+        description="Key of a result that makes a checkpoint better than another. Default "
+        "objective.metric. Immutable.",
+    )
+    score_order: Literal["min", "max"] | None = Field(
+        default=None,
+        description="Whether lower or higher is better. Default objective.mode. Immutable.",
     )
 
 
@@ -107,7 +136,7 @@ class TuneExperimentSpec(
         immutable("search", required=True),
         immutable("scheduler", required=False),
         immutable("stop", required=False),
-        immutable("checkpoint", required=False),
+        *immutable_but("checkpoint", CheckpointPolicy, "keep"),
         immutable("storage", required=True),
     ),
 ):
@@ -132,7 +161,8 @@ class TuneExperimentSpec(
         "Immutable.",
     )
     checkpoint: CheckpointPolicy = Field(
-        default=CheckpointPolicy(), description="When trials save. Immutable."
+        default=CheckpointPolicy(),
+        description="When trials save, and what stays of it. Immutable but for keep.",
     )
     storage: Storage = Field(description="Where checkpoints go. Immutable.")
     failure: Failure = Field(

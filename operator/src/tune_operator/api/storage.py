@@ -44,3 +44,8 @@ class Storage(Model):
         default="us-east-1", description="Region of the bucket. Default us-east-1."
     )
     credentials: Credentials = Field(description="Which keys the operator and the trainers use.")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description="What becomes of the run's checkpoints and journal when the TuneExperiment is "
+        "deleted: Delete removes them from the store. Default Retain.",
+    )

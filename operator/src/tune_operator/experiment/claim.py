@@ -19,6 +19,10 @@ class Displaced(Exception):
     """Somebody opened the run with a higher term: leave it."""
 
 
+class RunPurged(Exception):
+    """The run is being deleted from the store: it is never opened again, nothing is written."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """Who claims: enough for another cluster to find out whether this owner still lives."""

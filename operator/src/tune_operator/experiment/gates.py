@@ -20,10 +20,11 @@ from tune_operator.experiment.accepted import (
     recorded,
     storage_of,
 )
-from tune_operator.experiment.claim import Displaced, Owner
+from tune_operator.experiment.claim import Displaced, Owner, RunPurged
 from tune_operator.experiment.dry_run import Unanswered, would_create
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.opening import Opening
+from tune_operator.experiment.purge import nothing_left
 from tune_operator.experiment.run import Run
 from tune_operator.experiment.segments import JournalUnreadable
 from tune_operator.experiment.status_writer import StatusWriter
@@ -32,6 +33,7 @@ from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import Forbidden, Invalid
 from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.conditions import Finding
+from tune_operator.lifecycle.observation import Remains
 from tune_operator.store.errors import StoreError
 from tune_operator.store.object_store import ObjectStore
 from tune_trainer.protocol.keys import RunKeys, parse_segment_key, trial_name
@@ -56,6 +58,11 @@ STORE_RETRY_SECONDS = 5.0
 
 DISPLACED_SECONDS = 15.0
 """Pause before a run is opened again that somebody else has opened meanwhile."""
+
+PURGED = (
+    "this run was being deleted from the store and is never opened again: nothing was written; to "
+    "start anew, delete this TuneExperiment and create a new one"
+)
 
 CLAIMED = "the store takes our writes and the run is ours"
 
@@ -206,6 +213,8 @@ class Gates:
     async def _open(self, run: Run, store: ObjectStore) -> None:
         shown = run.obj.get("status") or {}
         if shown.get("trials") and not await _written(store, run.keys):
+            if await self._purged(run, store):
+                raise StorageProblem("RunPurged", PURGED)
             # Going on without the journal would start the run again at attempt 1.
             raise StorageProblem("JournalLost", JOURNAL_LOST)
         owner = Owner(self.cluster, *run.key, run.uid)
@@ -222,9 +231,21 @@ class Gates:
             run.journal = await run.opening.proceed(store, status.term(shown), take)
         except JournalUnreadable as error:
             raise StorageProblem("JournalUnreadable", error.message) from None
+        except RunPurged:
+            run.opening, run.remains = None, Remains.GOING
+            raise StorageProblem("RunPurged", PURGED) from None
         run.opening = None
         run.ready_since = self.writer.clock.now()
         run.advance()
+
+    async def _purged(self, run: Run, store: ObjectStore) -> bool:
+        """Whether the run was deleted by us, in a life before, and only the object is left."""
+        storage, meta = run.obj["spec"]["storage"], run.obj["metadata"]
+        ours = storage.get("deletionPolicy") == "Delete" and meta.get("deletionTimestamp")
+        if not ours or not await nothing_left(store, run.keys):
+            return False
+        run.remains = Remains.NOTHING
+        return True
 
     def leave(self, run: Run) -> None:
         """Somebody else has opened the run: stay away for a while."""

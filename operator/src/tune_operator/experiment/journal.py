@@ -96,11 +96,13 @@ class Journal:
         """Leave if somebody opened the run after us.
 
         A claim of a higher term, or of our term with a higher nonce, sorts behind our last segment,
-        and everything else before it: the LIST is empty, however long the journal is.
+        as does the mark of a deletion, and everything else before it: the LIST is empty, however
+        long the journal is.
         """
         listed = await store.list(self.keys.journal(), self.keys.segment(behind))
         found = [ref for ref in map(parse_segment_key, listed) if ref is not None]
-        if any(Claim(ref.term, ref.nonce) > self.claim for ref in found):
+        higher = any(Claim(ref.term, ref.nonce) > self.claim for ref in found)
+        if higher or self.keys.purging() in listed:  # nobody owns a run that is being deleted
             self._displaced = True
         if self._displaced:
             raise self._overtaken()

@@ -24,6 +24,7 @@ from tune_operator.lifecycle.node_view import NodeKnowledge
 from tune_operator.lifecycle.observation import (
     Experiment,
     Observation,
+    Remains,
     needs_node,
     needs_pod,
     needs_store,
@@ -107,6 +108,7 @@ class Looker:
             config=accepted.searcher.config,
             uri=run.uri,
             shown=status.attempts(run.obj.get("status") or {}) if may_start else {},
+            remains=Remains.NOTHING if run.unopened else run.remains,
         )
         observation = replace(observation, nodes=await self._nodes(observation))
         observation = await self._refreshed(observation)
@@ -196,13 +198,14 @@ class Looker:
         return project(raw) if raw["metadata"]["uid"] == bound else None
 
     async def _ending(self, run: Run, trial: TrialState) -> Ending:
-        """Exit record, then the one LIST of its manifests. No answer is never taken for "none"."""
+        """Exit record, then the one LIST of manifests. No answer is never taken for "none"."""
         if run.store is None:
             return Ending()
         keys = run.keys.trial(trial.name)
         try:
             record = await read_exit_record(run.store, keys.exit_record(trial.attempt))
-            # All of the trial: of a journal that lost its end these may tell of later attempts.
+            # All of the trial: those of earlier attempts that are there may stay in the plan, and
+            # of a journal that lost its end they may tell of later ones.
             listed = await run.store.list(keys.manifests())
             refs = tuple(ref for key in listed if (ref := parse_manifest_key(key)) is not None)
             own = [ref for ref in refs if ref.attempt == trial.attempt]

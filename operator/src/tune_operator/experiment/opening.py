@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from tune_operator.experiment import records
 from tune_operator.experiment.chain import Reader
-from tune_operator.experiment.claim import Claim, Displaced, Owner, check_document
+from tune_operator.experiment.claim import Claim, Displaced, Owner, RunPurged, check_document
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.segments import JournalUnreadable
 from tune_operator.store.errors import NotFound
@@ -39,8 +39,8 @@ class Opening:
         """The open journal. ``known_term`` is the one in status.
 
         Safe to call again after StoreError, and after whatever ``take_term`` raises, until it
-        returns. Raises Displaced, StoreError and JournalUnreadable; before our claim an unreadable
-        journal is found without writing anything.
+        returns. Raises Displaced, RunPurged, StoreError and JournalUnreadable; before our claim an
+        unreadable journal, or one that is being deleted, is found without writing anything.
         """
         claim = self._claim or await self._take(store, take_term, known_term)
         if known_term > claim.term:
@@ -79,8 +79,10 @@ class Opening:
         return listed
 
     async def _list(self, store: ObjectStore) -> list[SegmentRef]:
-        found = map(parse_segment_key, await store.list(self._keys.journal()))
-        listed = [ref for ref in found if ref is not None]
+        keys = await store.list(self._keys.journal())
+        if self._keys.purging() in keys:
+            raise RunPurged
+        listed = [ref for ref in map(parse_segment_key, keys) if ref is not None]
         if self._claim and any(Claim(ref.term, ref.nonce) > self._claim for ref in listed):
             raise Displaced(f"term {self._claim.term} of the run was overtaken")
         return listed

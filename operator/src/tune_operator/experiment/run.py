@@ -18,7 +18,7 @@ from tune_operator.experiment.opening import Opening
 from tune_operator.lifecycle import status
 from tune_operator.lifecycle.actions import EmitEvent
 from tune_operator.lifecycle.conditions import Finding
-from tune_operator.lifecycle.observation import AttemptKey, Progress
+from tune_operator.lifecycle.observation import AttemptKey, Progress, Remains
 from tune_operator.lifecycle.status import RunFacts
 from tune_operator.lifecycle.trial_state import RunState
 from tune_operator.store.location import Location
@@ -30,6 +30,12 @@ Key = tuple[str, str]
 
 PROGRESS_SECONDS = 1.0
 """Leading-edge throttle of status writes that carry nothing but progress."""
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class Run:
     process knows how a create ended. ``namespace_ends``: since when the namespace is known to be
     deleted; ``asked_about`` are the deleted Pods of which we asked why they are. ``unanswered``:
     dry runs in a row without an answer, ``ask_after`` is when the next one may be made, in
-    monotonic seconds.
+    monotonic seconds. ``remains`` is what we know of the store beside the journal. ``at_rest``
+    is set while no look is under way.
     """
 
     key: Key
@@ -102,6 +109,13 @@ class Run:
     tried: bool = False
     written: float = float("-inf")
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    remains: Remains = Remains.ALL
+    at_rest: asyncio.Event = field(default_factory=_set)
+
+    async def rested(self) -> None:
+        """Until the look that is under way, if one is, has ended: what it read and decided is
+        journaled then, or never will be."""
+        await self.at_rest.wait()
 
     @property
     def name_conflict(self) -> str:
@@ -140,6 +154,11 @@ class Run:
         self.silent_since = {key: at for key, at in self.silent_since.items() if key in current}
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
+
+    @property
+    def unopened(self) -> bool:
+        """Nobody ever opened it: nothing of it is in the store."""
+        return self.journal is None and status.term(self.obj.get("status") or {}) == 0
 
     def forget(self) -> None:
         """The run is another's: what was neither journaled nor told of it never happened."""

@@ -20,7 +20,8 @@ class Decision:
     ``starts`` are attempts whose Pod is to be created. ``events`` are told once, ``actions`` come
     again at the next look while they are due. ``results`` were taken in by this decision, by
     trial. ``verdicts`` are for log and conditions. ``gone`` says that nothing of a deleted
-    experiment is left. ``urgent`` is False when only progress changed, which may wait.
+    experiment is left; ``purge`` that its storage has to go before it. ``urgent`` is False when
+    only progress changed, which may wait.
     """
 
     state: RunState
@@ -32,6 +33,7 @@ class Decision:
     look_again: datetime | None
     urgent: bool
     gone: bool = False
+    purge: bool = False
 
 
 class Draft:
@@ -51,6 +53,7 @@ class Draft:
         self.verdicts: list[tuple[TrialState, Verdict]] = []
         self.again: datetime | None = None
         self.gone = False
+        self.purge = False
 
     @property
     def open(self) -> list[TrialState]:
@@ -113,6 +116,7 @@ class Draft:
             # With the object gone there is no later look that could tell the events.
             urgent=self.gone or _lived(before, state),
             gone=self.gone,
+            purge=self.purge,
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from tune_operator.lifecycle.actions import RemoveExperimentFinalizer
 from tune_operator.lifecycle.draft import Draft
-from tune_operator.lifecycle.events import end_events, left_events
+from tune_operator.lifecycle.events import end_events, left_events, purge_events
+from tune_operator.lifecycle.observation import Remains
 from tune_operator.lifecycle.stopping import intent_for_all
 from tune_operator.lifecycle.trial_state import EXPERIMENT_STOPPED, Phase
 
@@ -38,13 +39,18 @@ def _leave(draft: Draft) -> None:
     """A released Pod still has to end: whoever waits for the object waits for its Pods too."""
     experiment = draft.experiment
     nothing = not draft.trials and not draft.o.pods  # ever ran
-    known = nothing or draft.o.may_record or draft.run.ended is not None
-    settled = known and not draft.open
-    draft.gone = draft.late or (settled and not draft.o.pods)
+    over = draft.run.ended is not None or draft.o.remains is not Remains.ALL
+    settled = (nothing or draft.o.may_record or over) and not draft.open
+    deletes = experiment.spec.storage.deletion_policy == "Delete"
+    stays = draft.o.remains is not Remains.NOTHING
+    draft.purge = deletes and stays and settled and not draft.o.pods and not draft.late
+    draft.gone = draft.late or (settled and not draft.o.pods and not draft.purge)
     if not draft.late and not draft.gone and experiment.deleted is not None:
         draft.look_again(experiment.deleted + experiment.stop_bound)
     if draft.gone and experiment.has_finalizer:
-        if any(not trial.finished for trial in draft.trials):
+        if deletes:
+            draft.events += purge_events(stays=stays, uri=draft.o.uri)
+        elif any(not trial.finished for trial in draft.trials):
             draft.events += left_events(settled=settled, uri=draft.o.uri)
         draft.actions.append(
             RemoveExperimentFinalizer(experiment.namespace, experiment.name, experiment.uid)

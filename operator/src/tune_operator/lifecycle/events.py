@@ -96,3 +96,14 @@ def left_events(*, settled: bool, uri: str) -> list[EmitEvent]:
         "what came after them is not"
     )
     return [EmitEvent(WARNING, "ExperimentCheckpointNotWritten", text)]
+
+
+def purge_events(*, stays: bool, uri: str) -> list[EmitEvent]:
+    """What became of the storage of a deleted experiment whose policy is to delete it."""
+    if not stays:
+        return []
+    text = (
+        f"not everything at {uri} could be deleted in the time to stop: delete it there; "
+        "nothing will use it again"
+    )
+    return [EmitEvent(WARNING, "StorageRemains", text)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +20,15 @@ from tune_trainer.protocol.result import Result
 
 AttemptKey = tuple[str, int]
 """(trial name, attempt)."""
+
+
+class Remains(StrEnum):
+    """What the store still holds of the run."""
+
+    NOTHING = "nothing"
+    ALL = "all"
+    GOING = "marked to be deleted, so that every attempt was settled or fenced before"
+
 
 HELD = timedelta(seconds=30)
 """A Pod that is still there so long after its end is worth a word."""
@@ -120,7 +130,8 @@ class Observation:
     for the attempts `needs_store` named; ``nodes`` what is known of nodes by name.
     ``silent_since`` says since when a trainer is known to be terminal, ``heard`` when an attempt
     last reported, ``ready_since`` since when anybody could. ``unexplained`` are UIDs of deleted
-    Pods that may have gone with their experiment or namespace: nobody could say, yet.
+    Pods that may have gone with their experiment or namespace: nobody could say, yet. ``remains``
+    matters where all of the run is to be deleted.
     """
 
     now: datetime
@@ -143,6 +154,7 @@ class Observation:
     uri: str = ""
     shown: Mapping[str, int] = field(default_factory=dict)
     unexplained: frozenset[str] = frozenset()
+    remains: Remains = Remains.ALL
 
     @property
     def late(self) -> bool:

@@ -25,8 +25,11 @@ from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.result import Result
 
-PLAN_LIMIT = 4
-"""Manifests kept in a resume plan."""
+UNLISTED = 4
+"""Newest manifests that stay in a plan whatever a LIST shows, which may be behind."""
+
+PLAN_LIMIT = 256
+"""Manifests of a plan: all that retention may keep of a trial (200), and those about to go."""
 
 AVOID_LIMIT = 3
 AVOID_FOR = timedelta(hours=1)
@@ -69,9 +72,7 @@ def settle(
     if why:
         return Settled(_end(trial, Phase.ERRORED, why, evidence.now))
     if evidence.stop_intent is StopIntent.STOP and not interrupted:
-        stopped = _end(trial, Phase.TERMINATED, EXPERIMENT_STOPPED, evidence.now)
-        # It may be resumed in a later run, and then from nothing but these.
-        return Settled(replace(stopped, plan=plan))
+        return Settled(_end(trial, Phase.TERMINATED, EXPERIMENT_STOPPED, evidence.now))
     return Settled(trial, max(0, trial.iteration - (plan[0].iteration if plan else 0)))
 
 
@@ -81,11 +82,13 @@ def resume_plan(
     """Manifests of the attempt just ended, newest first, then the plan it started with.
 
     A manifest of an older attempt that is not in that plan was committed by a zombie after its
-    attempt was settled: it does not exist (P5).
+    attempt was settled: it does not exist (P5). What retention has deleted drops out of the end, so
+    that what it keeps, as the best of long ago, never does.
     """
     own = sorted((ref for ref in committed if ref.attempt == trial.attempt), reverse=True)
-    earlier = [ref for ref in trial.plan if ref not in own]
-    return tuple([*own, *earlier][:PLAN_LIMIT])
+    plan = [*own, *(ref for ref in trial.plan if ref not in own)]
+    there = [ref for ref in plan[UNLISTED:] if ref in committed]
+    return tuple([*plan[:UNLISTED], *there][:PLAN_LIMIT])
 
 
 def _take_in(
@@ -188,4 +191,5 @@ def _why_errored(trial: TrialState, verdict: Verdict, failure: Failure, *, had_c
 
 
 def _end(trial: TrialState, phase: Phase, reason: str, now: datetime) -> TrialState:
-    return replace(trial, phase=phase, reason=reason, plan=(), avoid=(), streak=0, ended=now)
+    """The plan stays: it says which of the trial's checkpoints are its own."""
+    return replace(trial, phase=phase, reason=reason, avoid=(), streak=0, ended=now)

@@ -61,6 +61,20 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+        self.checkpoints_deleted = Counter(
+            "tune_checkpoints_deleted", "Checkpoints deleted by retention", registry=registry
+        )
+        self.checkpoint_bytes_deleted = Counter(
+            "tune_checkpoint_bytes_deleted",
+            "Bytes of checkpoints' data deleted by retention",
+            registry=registry,
+        )
+        self.retention_passes = Counter(
+            "tune_retention_passes",
+            "Passes of retention over an experiment, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
         self.store_seconds = Histogram(
             "tune_store_seconds",
             "Duration of one operation on an object store",

@@ -122,7 +122,7 @@ def refusal(code: str, status: int, target: Target) -> StoreError:
         return AccessDenied(
             f"{target.endpoint} refuses access to {target.uri} ({code or status}); check "
             f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in {_WHERE}, and that their policy "
-            "allows GetObject, PutObject and ListBucket there"
+            "allows GetObject, PutObject, DeleteObject and ListBucket there"
         )
     if code in _BUSY or status == 429 or status >= 500:
         return Unreachable(f"{target.endpoint} answers {code or status}; is it healthy?")

@@ -1,11 +1,11 @@
 """A store that tells how long each operation took and how it ended; knows no metrics library."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tune_operator.store.errors import NotFound, StoreError
-from tune_operator.store.object_store import ObjectStore
+from tune_operator.store.object_store import ObjectStore, Stored, Upload
 
 T = TypeVar("T")
 Observe = Callable[[str, float, str | None], None]
@@ -34,6 +34,22 @@ class MeasuredStore:
     async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
         return await self._measure("list", self._store.list(prefix, after))
+
+    async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
+        """See ObjectStore.page."""
+        return await self._measure("page", self._store.page(prefix, after))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete."""
+        await self._measure("delete", self._store.delete(keys))
+
+    async def uploads(self, prefix: str) -> Sequence[Upload]:
+        """See ObjectStore.uploads."""
+        return await self._measure("uploads", self._store.uploads(prefix))
+
+    async def abort(self, upload: Upload) -> None:
+        """See ObjectStore.abort."""
+        await self._measure("abort", self._store.abort(upload))
 
     async def close(self) -> None:
         """See ObjectStore.close."""

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from minio import Minio
+from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
@@ -22,14 +23,14 @@ from tune_operator.store.credentials import StaticCredentials
 from tune_operator.store.errors import NotFound, StoreError, Unreachable
 from tune_operator.store.failures import Target, refusal, timed_out, translate
 from tune_operator.store.location import Endpoint
-from tune_operator.store.object_store import LIST_LIMIT, OBJECT_LIMIT
+from tune_operator.store.object_store import LIST_LIMIT, OBJECT_LIMIT, PAGE, Stored, Upload
 from tune_operator.store.transport import BoundedTransport, Limits
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREADS = 4
-_PAGE = 1000
+_UPLOAD_PAGES = 10
 _IF_ABSENT = {"If-None-Match": "*"}
 # Longer than the 15 minutes that S3 lets clocks differ: the server compares with its own clock.
 _SIGNED_FOR = timedelta(hours=1)
@@ -106,19 +107,39 @@ class MinioStore:
         """See ObjectStore.list."""
         keys: list[str] = []
         while True:
-            last = keys[-1] if keys else after
-            page = await self._run(prefix, self._page, prefix, last or None)
-            if page and page[0] <= last:
-                raise StoreError(
-                    f"{self._endpoint.url} lists {self._target(prefix).uri} out of order"
-                )
-            keys += page
-            if len(page) < _PAGE:
+            page = await self.page(prefix, keys[-1] if keys else after)
+            keys += [stored.key for stored in page]
+            if len(page) < PAGE:
                 return keys
             if len(keys) > LIST_LIMIT:
                 raise StoreError(
                     f"{self._target(prefix).uri}: more than {LIST_LIMIT} objects; not read"
                 )
+
+    async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
+        """See ObjectStore.page."""
+        page = await self._run(prefix, self._page, prefix, after or None)
+        if page and page[0].key <= after:
+            raise StoreError(f"{self._endpoint.url} lists {self._target(prefix).uri} out of order")
+        return page
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete."""
+        if keys:
+            refused = await self._run(keys[0], self._delete, keys)
+            for code, key in refused:
+                status = 403 if code == "AccessDenied" else 400
+                raise refusal(code, status, self._target(key))
+
+    async def uploads(self, prefix: str) -> Sequence[Upload]:
+        """See ObjectStore.uploads."""
+        return await self._run(prefix, self._uploads, prefix)
+
+    async def abort(self, upload: Upload) -> None:
+        """See ObjectStore.abort."""
+        status, code = await self._run(upload.key, self._abort, upload)
+        if status not in (200, 204, 404):
+            raise refusal(code, status, self._target(upload.key))
 
     async def close(self) -> None:
         """See ObjectStore.close. Requests under way end by themselves, within their deadline."""
@@ -154,10 +175,51 @@ class MinioStore:
     def _get(self, key: str) -> bytes:
         return self._client.get_object(self._bucket, key).data
 
-    def _page(self, prefix: str, after: str | None) -> Sequence[str]:
-        """At most _PAGE keys, and so one request to a server that fills its pages."""
+    def _page(self, prefix: str, after: str | None) -> Sequence[Stored]:
+        """At most PAGE objects, and so one request to a server that fills its pages."""
         found = self._client.list_objects(self._bucket, prefix, recursive=True, start_after=after)
-        return [str(item.object_name) for item in islice(found, _PAGE)]
+        return [Stored(str(item.object_name), item.size or 0) for item in islice(found, PAGE)]
+
+    def _delete(self, keys: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Code and key of each object that could not be deleted."""
+        errors = self._client.remove_objects(self._bucket, map(DeleteObject, keys))
+        return [
+            (error.code, error.name or keys[0]) for error in errors if error.code != "NoSuchKey"
+        ]
+
+    def _uploads(self, prefix: str) -> Sequence[Upload]:
+        """As S3 lists them. MinIO takes a prefix for a whole key, and lists those of the bucket."""
+        if found := self._listed_uploads(prefix, prefix):
+            return found
+        try:
+            return self._listed_uploads("", prefix)
+        except S3Error as error:
+            if error.code == "AccessDenied":
+                return []
+            raise
+
+    def _listed_uploads(self, asked: str, prefix: str) -> Sequence[Upload]:
+        found = []
+        marker = None if asked else prefix
+        for _ in range(_UPLOAD_PAGES):
+            # minio-py has no public way; the version is pinned, and the suite of stores covers it.
+            page = self._client._list_multipart_uploads(  # noqa: SLF001
+                self._bucket, prefix=asked, key_marker=marker
+            )
+            found += [Upload(each.object_name, each.upload_id or "") for each in page.uploads]
+            marker = page.next_key_marker
+            past = marker and marker > prefix and not marker.startswith(prefix)
+            if not page.is_truncated or not marker or past:
+                break
+        return [upload for upload in found if upload.key.startswith(prefix)]
+
+    def _abort(self, upload: Upload) -> tuple[int, str]:
+        url = self._client.get_presigned_url(
+            "DELETE", self._bucket, upload.key, _SIGNED_FOR,
+            extra_query_params={"uploadId": upload.id},
+        )  # fmt: skip
+        response = self._transport.urlopen("DELETE", url)
+        return response.status, "" if response.status in (200, 204) else _code(response)
 
     def _send(self, key: str, data: bytes, headers: dict[str, str]) -> tuple[int, str]:
         """PUTs the object; the answer's status and S3 error code ("" on success)."""

@@ -1,6 +1,24 @@
 """The interface all stores share; one conformance suite runs over every implementation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in a listing; ``size`` in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart upload that was begun and not completed: parts that cost, and no object."""
+
+    key: str
+    id: str
 
 
 class ObjectStore(Protocol):
@@ -34,10 +52,38 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
+        """The first objects that `list` would name, at most PAGE of them; none: there are no more.
+
+        For what may be too much to be listed at once.
+        """
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Deletes objects, at most PAGE; one that is not there is no error.
+
+        After an error some of them may be gone.
+        """
+        ...
+
+    async def uploads(self, prefix: str) -> Sequence[Upload]:
+        """Multipart uploads under way of keys that start with `prefix`, as far as the server says.
+
+        Some servers tell them only to whom may list those of the whole bucket.
+        """
+        ...
+
+    async def abort(self, upload: Upload) -> None:
+        """Ends an upload and frees its parts; one that is over already is no error."""
+        ...
+
     async def close(self) -> None:
         """Gives threads and connections back; later calls raise StoreError. May be called twice."""
         ...
 
+
+PAGE = 1000
+"""Objects of one page or one deletion, which is one request."""
 
 OBJECT_LIMIT = 16 * 1024 * 1024
 """Bytes. What the operator reads and writes is far smaller; more is refused, since whoever names

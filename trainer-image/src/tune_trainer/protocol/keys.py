@@ -4,6 +4,7 @@
 
     <prefix>/<namespace>/<experiment>/<runID>/
       experiment/j/<term>-<nonce>-<seq>.jsonl
+      experiment/j/purging.json
       t/<trial>/d/<attempt>-<iteration>-<nonce>/<file>
       t/<trial>/m/<attempt>-<iteration>.json
       t/<trial>/x/<attempt>.json
@@ -29,6 +30,7 @@ LARGEST_TERM = 10**TERM_WIDTH - 1
 
 _REF = re.compile(rf"([0-9]{{1,{ATTEMPT_WIDTH}}})-([0-9]{{1,{ITERATION_WIDTH}}})")
 _MANIFEST = re.compile(rf"(\d{{{ATTEMPT_WIDTH}}})-(\d{{{ITERATION_WIDTH}}})\.json")
+_DATA = re.compile(rf"(\d{{{ATTEMPT_WIDTH}}})-(\d{{{ITERATION_WIDTH}}})-([^/]+)/.*", re.DOTALL)
 _SEGMENT = re.compile(rf"([0-9]{{{TERM_WIDTH}}})-([0-9a-f]+)-([0-9]{{{SEQ_WIDTH}}})")
 
 
@@ -55,6 +57,14 @@ class CheckpointRef:
         if match is None:
             raise ProtocolError(f"checkpoint {text[:40]!r}: expected <attempt>-<iteration>")
         return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, order=True)
+class DataRef:
+    """The folder of one checkpoint's data. One checkpoint may have been begun more than once."""
+
+    ref: CheckpointRef
+    nonce: str
 
 
 @dataclass(frozen=True, order=True)
@@ -104,6 +114,18 @@ class RunKeys:
         """Key of one segment of the journal, or of a claim."""
         return f"{self.journal()}{ref}.jsonl"
 
+    def purging(self) -> str:
+        """Key of the mark that all of the run is being deleted; it sorts behind every segment."""
+        return f"{self.journal()}purging.json"
+
+    def snapshots(self) -> str:
+        """Prefix of the snapshots of the run's state."""
+        return f"{self.root}/experiment/s/"
+
+    def trials(self) -> str:
+        """Prefix of everything that trials wrote."""
+        return f"{self.root}/t/"
+
     def trial(self, trial: str) -> TrialKeys:
         """Keys of one trial."""
         return TrialKeys(f"{self.root}/t/{trial}")
@@ -127,6 +149,10 @@ class TrialKeys:
             f"-{ref.iteration:0{ITERATION_WIDTH}d}.json"
         )
 
+    def all_data(self) -> str:
+        """Prefix of the data of all checkpoints."""
+        return f"{self.root}/d/"
+
     def data(self, ref: CheckpointRef, nonce: str) -> str:
         """Prefix of a checkpoint's data files; written once, never overwritten."""
         return (
@@ -143,6 +169,12 @@ def parse_manifest_key(key: str) -> CheckpointRef | None:
     """The checkpoint a manifest's key names; None for a key that is no manifest's."""
     match = _MANIFEST.fullmatch(key.rpartition("/")[2])
     return CheckpointRef(int(match[1]), int(match[2])) if match else None
+
+
+def parse_data_key(keys: TrialKeys, key: str) -> DataRef | None:
+    """The folder of data that this key of the trial lies in; None for a key that is no data."""
+    match = _DATA.fullmatch(key.removeprefix(keys.all_data()))
+    return DataRef(CheckpointRef(int(match[1]), int(match[2])), match[3]) if match else None
 
 
 def parse_segment_key(key: str) -> SegmentRef | None:
