@@ -29,6 +29,8 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "scheduler added": ("scheduler", "/scheduler", {"fifo": {}}),
     "criterion": ("stop", "/stop/criteria/training_iteration", 31),
     "stop removed": ("stop", "/stop", REMOVED),
+    "maxLostSeconds added": ("checkpoint.maxLostSeconds", "/checkpoint/maxLostSeconds", 60),
+    "onPreemption added": ("checkpoint.onPreemption", "/checkpoint/onPreemption", False),
     "frequency": ("checkpoint.frequency", "/checkpoint/frequency", 6),
     "frequency removed": ("checkpoint.frequency", "/checkpoint/frequency", REMOVED),
     "atEnd": ("checkpoint.atEnd", "/checkpoint/atEnd", False),

@@ -18,7 +18,8 @@ def test_a_short_experiment_gets_the_documented_defaults() -> None:
     assert spec.search.algorithm.kind == "random"
     assert spec.scheduler.kind == "fifo"
     assert spec.stop.criteria == {}
-    assert (spec.checkpoint.frequency, spec.checkpoint.at_end) == (0, False)
+    assert (spec.checkpoint.frequency, spec.checkpoint.max_lost_seconds) == (0, 0)
+    assert (spec.checkpoint.at_end, spec.checkpoint.on_preemption) == (False, True)
     assert (spec.checkpoint.keep.latest, spec.checkpoint.keep.best) == (2, 1)
     assert (spec.checkpoint.score_attribute, spec.checkpoint.score_order) == (None, None)
     assert (spec.storage.region, spec.storage.deletion_policy) == ("us-east-1", "Retain")
@@ -315,6 +316,18 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "capitals of podTTLSeconds": (
         good(cleanup={"podTtlSeconds": 1}),
         "spec.cleanup.podTtlSeconds: unknown field; did you mean podTTLSeconds?",
+    ),
+    "a loss below nothing": (
+        good(checkpoint={"maxLostSeconds": -1}),
+        "spec.checkpoint.maxLostSeconds: must be at least 0, not -1",
+    ),
+    "a loss of months": (
+        good(checkpoint={"maxLostSeconds": 10**7}),
+        "spec.checkpoint.maxLostSeconds: must be at most 2592000",
+    ),
+    "onPreemption in words": (
+        good(checkpoint={"onPreemption": "sometimes"}),
+        "spec.checkpoint.onPreemption: ",
     ),
     "too many Pods kept": (
         good(cleanup={"keepErroredPods": 201}),

@@ -1,12 +1,13 @@
 """Who is sent away for good, and who is told to ask again: the first answer ends a trainer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from kubernetes.aio.client import Configuration
 
+from tests.unit.api.objects import good
 from tune_operator.api.constants import (
     LABEL_ATTEMPT,
     LABEL_EXPERIMENT,
@@ -14,7 +15,7 @@ from tune_operator.api.constants import (
     LABEL_TRIAL,
     POD_FINALIZER,
 )
-from tune_operator.experiment.accepted import Accepted
+from tune_operator.experiment.accepted import Accepted, accept, parse
 from tune_operator.experiment.claim import Claim
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.reports import Reports
@@ -63,13 +64,19 @@ async def kube() -> AsyncIterator[Kube]:
     await client.close()
 
 
-def reports(kube: Kube, known: TrialState, reporting: dict[str, Any]) -> Reports:
+def reports(
+    kube: Kube, known: TrialState, reporting: dict[str, Any],
+    accepted: Accepted | None = None, spec: Mapping[str, Any] | None = None,
+) -> Reports:  # fmt: skip
     """An operator whose journal has one trial, before it heard of anybody who came after it."""
     pods = Informer(kube, PODS, (), "", pod_view.project, lambda _view: None)
     pods.observe(reporting)
     keys = RunKeys.of("", "team", "digits", UID)
     journal = Journal(keys, Claim(1, "a"), RunState(trials=(known,)), empty=False)
-    run = Run(("team", "digits"), UID, {}, accepted=cast(Accepted, object()), journal=journal)
+    obj = {"spec": spec or {}}
+    run = Run(
+        ("team", "digits"), UID, obj, accepted=accepted or cast(Accepted, object()), journal=journal
+    )
     return Reports(kube, pods, {UID: run}, lambda _key, _wait: None, SystemClock(), Metrics())
 
 
@@ -119,3 +126,27 @@ async def test_a_body_that_names_another_attempt_than_the_pod_is_refused(kube: K
     sink = reports(kube, trial(1, pod_uid=POD.uid), pod("00000", 1))
     with pytest.raises(Outdated):
         await sink.session(POD, SessionRequest("00000", 2))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ({}, (0, 0, False, True)),
+        (
+            {"frequency": 5, "maxLostSeconds": 300, "atEnd": True, "onPreemption": False},
+            (5, 300, True, False),
+        ),
+    ],
+    ids=["defaults", "all of it"],
+)
+async def test_a_session_says_when_to_save(
+    kube: Kube, asked: dict[str, Any], answered: tuple[int, int, bool, bool]
+) -> None:
+    spec = good(checkpoint=asked, search__seed=7)
+    meta = {"namespace": "team", "name": "digits", "uid": UID, "generation": 1}
+    accepted = accept(parse({"metadata": meta, "spec": spec}), spec)
+    sink = reports(kube, trial(1, pod_uid=POD.uid), pod("00000", 1), accepted, spec)
+    session = await sink.session(POD, SessionRequest("00000", 1))
+    assert answered == (
+        session.frequency, session.max_lost_seconds, session.at_end, session.on_preemption,
+    )  # fmt: skip

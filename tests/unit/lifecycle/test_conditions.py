@@ -373,11 +373,12 @@ def test_an_event_whose_name_is_fixed_says_the_reason_in_its_words() -> None:
     [
         (0, {"frequency": 5}, (), ["NoRetries"]),
         (0, {"atEnd": True}, (no("Accepted", "InvalidPod"),), ["NoRetries"]),
+        (0, {"maxLostSeconds": 60}, (), ["NoRetries"]),
         (0, {"frequency": 5}, (yes("Accepted", "Valid"),), []),
         (0, {}, (), []),
         (1, {"frequency": 5}, (), []),
     ],
-    ids=["no retries", "at the end only", "told before", "nothing saved", "retries"],
+    ids=["no retries", "at the end only", "by time", "told before", "nothing saved", "retries"],
 )
 def test_checkpoints_without_retries_are_warned_of_once(
     failures: int, checkpoint: dict[str, Any], before: tuple[Condition, ...], reasons: list[str]

@@ -24,6 +24,8 @@ from tune_trainer.protocol.messages import (
     DirectiveKind,
     ResultsRequest,
     ResultsResponse,
+    SessionResponse,
+    StorageInfo,
 )
 from tune_trainer.protocol.result import Result
 
@@ -146,6 +148,34 @@ def test_an_exit_record_of_an_older_trainer_names_no_directive() -> None:
     document = record.to_json()
     del document["directive"]
     assert ExitRecord.from_json(document) == record
+
+
+SESSION = SessionResponse(
+    "digits", "uid", "ns", "run", "00003", 2, {"lr": 0.1}, "loss", "min", {"loss": 0.5}, 5, True,
+    (CheckpointRef(1, 5),), StorageInfo("https://s3", "us-east-1", "tune", "ns/digits/run"),
+    max_lost_seconds=300, on_preemption=False,
+)  # fmt: skip
+
+
+def test_a_session_is_read_back_as_written() -> None:
+    assert SessionResponse.from_bytes(fields.dump(SESSION.to_json())) == SESSION
+
+
+def test_a_session_of_an_older_operator_saves_on_preemption_and_by_frequency_alone() -> None:
+    document = SESSION.to_json()
+    del document["checkpoint"]["maxLostSeconds"], document["checkpoint"]["onPreemption"]
+    read = SessionResponse.from_bytes(fields.dump(document))
+    assert read == replace(SESSION, max_lost_seconds=0, on_preemption=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("maxLostSeconds", -1), ("maxLostSeconds", "60"), ("onPreemption", 1)]
+)
+def test_a_session_with_a_wrong_policy_is_refused_by_its_field(name: str, value: object) -> None:
+    document = SESSION.to_json()
+    document["checkpoint"][name] = value
+    with pytest.raises(ProtocolError, match=rf"session\.checkpoint\.{name}: "):
+        SessionResponse.from_bytes(fields.dump(document))
 
 
 @pytest.mark.parametrize(

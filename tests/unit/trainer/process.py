@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tune_trainer.protocol.exit_record import ExitRecord
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
 
 TRAINABLES = Path(__file__).parent / "trainables"
+NO_METADATA = {f"TUNE_METADATA_{cloud}": "" for cloud in ("GCP", "AWS", "AZURE")}
 HASTY = """
 import sys
 from tune_trainer import runner
@@ -36,17 +38,9 @@ class Trainer:
         self._tmp.mkdir()
         self._processes: list[subprocess.Popen[str]] = []
 
-    def start(
-        self,
-        entrypoint: str,
-        *,
-        attempt: int = 1,
-        grace: float = 30.0,
-        without: str = "",
-        program: tuple[str, ...] = ("-m", "tune_trainer"),
-    ) -> subprocess.Popen[str]:
-        """A running trainer, its environment complete but for ``without``; stderr is a pipe."""
-        environ = {
+    def environ(self, attempt: int = 1, grace: float = 30.0) -> dict[str, str]:
+        """That of the Pod."""
+        return {
             **os.environ,
             env.SESSION_URL: self._operator.url,
             env.CA: self._operator.ca,
@@ -59,7 +53,24 @@ class Trainer:
             "PYTHONPATH": str(TRAINABLES),
             "PYTHONWARNINGS": "error",
             "TMPDIR": str(self._tmp),
+            **NO_METADATA,
         }
+
+    def start(
+        self,
+        entrypoint: str,
+        *,
+        attempt: int = 1,
+        grace: float = 30.0,
+        without: str = "",
+        program: tuple[str, ...] = ("-m", "tune_trainer"),
+        more: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """A running trainer, its environment complete but for ``without``; stderr is a pipe.
+
+        It asks no metadata server of the machine under test; ``more`` may name others.
+        """
+        environ = {**self.environ(attempt, grace), **(more or {})}
         environ.pop(without, None)
         process = subprocess.Popen(
             [sys.executable, *program, *entrypoint.split()],

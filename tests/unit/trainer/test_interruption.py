@@ -1,5 +1,6 @@
 """What a signal means in each phase, and who ends the process."""
 
+import math
 import threading
 
 import pytest
@@ -92,6 +93,24 @@ def test_an_iteration_that_cannot_be_in_time_is_not_waited_for() -> None:
     process.interruption.training(Steps(3599.0))
     process.notice("SIGTERM")
     assert process.ended() == 0
+
+
+def test_an_upload_gets_the_time_that_is_not_waited_for_an_iteration() -> None:
+    process = Process(grace=3600)
+    process.start()
+    waited: list[float] = []
+
+    def settle(seconds: float) -> None:
+        assert process.gave_up == []
+        waited.append(seconds)
+
+    process.interruption.training(Steps(3599.0), settle)
+    assert process.interruption.seconds_left() == math.inf
+    process.notice("SIGTERM")
+    assert process.ended() == 0
+    assert waited == [3590.0]
+    assert len(process.gave_up) == 1
+    assert 3580 < process.interruption.seconds_left() <= 3590
 
 
 def test_a_second_sigint_ends_at_once() -> None:

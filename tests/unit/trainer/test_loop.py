@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from tests.unit.trainer.memory_store import MemoryStore
 from tests.unit.trainer.operator_server import session_response
 from tests.unit.trainer.trainables.counting import Count, Forgetful
 from tune_trainer import Trainable
+from tune_trainer.cadence import Cadence
 from tune_trainer.checkpoint.saver import Attempt, Saver
 from tune_trainer.context import TrialContext, current
 from tune_trainer.ending import End
+from tune_trainer.errors import AttemptFailed
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
-from tune_trainer.loop import TrainingLoop
+from tune_trainer.loop import TrainingLoop, require_checkpoints
 from tune_trainer.operator_client import OperatorClient
 from tune_trainer.pace import Pace
 from tune_trainer.progress import Progress
@@ -290,3 +293,108 @@ def test_a_trainable_that_cannot_save_is_stopped(training: Training) -> None:
     training.reporter.directives = {4: STOP}
     assert training.run(Forgetful).outcome is Outcome.STOPPED
     assert training.iterations == 4
+
+
+def test_a_trainable_that_cannot_save_is_told_so_before_it_trains() -> None:
+    for asked in ({"frequency": 2}, {"max_lost_seconds": 60}, {"at_end": True}):
+        with pytest.raises(AttemptFailed, match="save_checkpoint"):
+            require_checkpoints(session_response(**asked), Forgetful)
+    require_checkpoints(session_response(), Forgetful)
+
+
+class Minute(Count):
+    """Each iteration takes a minute of this clock."""
+
+    now = 0.0
+
+    def step(self) -> dict[str, Any]:
+        Minute.now += 60
+        return super().step()
+
+
+@pytest.mark.parametrize(
+    ("changes", "saved"),
+    [
+        pytest.param({"max_lost_seconds": 0}, [], id="off"),
+        pytest.param({"max_lost_seconds": 190}, [3, 6, 9], id="instead of a frequency"),
+        pytest.param(
+            {"max_lost_seconds": 190, "frequency": 4}, [3, 4, 7, 8], id="beside a frequency"
+        ),
+        pytest.param({"max_lost_seconds": 190, "at_end": True}, [3, 6, 9, 10], id="and at the end"),
+    ],
+)
+def test_max_lost_seconds_saves_before_too_much_could_be_lost(
+    training: Training, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], saved: list[int]
+) -> None:
+    def in_minutes(bound: float, step: object, save: object) -> Cadence:
+        return Cadence(bound, lambda: 60.0, lambda: 1.0, lambda: Minute.now)
+
+    class Waits(Minute):
+        """No save finds another one under way."""
+
+        def step(self) -> dict[str, Any]:
+            for thread in threading.enumerate():
+                if thread.name == "uploader":
+                    thread.join(20)
+            return super().step()
+
+    monkeypatch.setattr("tune_trainer.loop.Cadence", in_minutes)
+    training.run(Waits, **changes)
+    assert training.saved == saved
+
+
+def announcing(*announcers: str) -> Callable[[], str]:
+    """Who announces the end at each result, one after the other; then nobody."""
+    said = iter(announcers)
+    return lambda: next(said, "")
+
+
+@pytest.mark.parametrize(
+    ("announcers", "saved"),
+    [
+        pytest.param((), [], id="nobody"),
+        pytest.param(("", "GCP", "GCP", "GCP"), [2], id="once"),
+        pytest.param(("AWS", "", "", "AWS"), [1, 4], id="withdrawn, and again"),
+        pytest.param(("",) * 9 + ("AWS",), [], id="at the trial's own end"),
+    ],
+)
+def test_a_checkpoint_is_made_once_for_each_announcement(
+    training: Training, announcers: tuple[str, ...], saved: list[int]
+) -> None:
+    training.interruption.announced = announcing(*announcers)
+    training.run()
+    assert training.saved == saved
+    assert training.iterations == 10
+
+
+def test_an_announcement_to_a_trainable_that_cannot_save(
+    training: Training, caplog: pytest.LogCaptureFixture
+) -> None:
+    training.interruption.announced = announcing("GCP", "GCP")
+    with caplog.at_level(logging.WARNING):
+        assert training.run(Forgetful).outcome is Outcome.COMPLETED
+    assert [record.getMessage() for record in caplog.records] == [
+        "no checkpoint for the notice of GCP: the trainable cannot save"
+    ]
+
+
+@pytest.mark.parametrize(("left", "saved"), [(60.0, [3]), (-0.001, [])], ids=["fits", "does not"])
+def test_a_save_that_does_not_fit_into_the_grace_is_not_begun(
+    training: Training, left: float, saved: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    Signalled.interruption = training.interruption
+    training.interruption._deadline = time.monotonic() + left
+    with caplog.at_level(logging.WARNING):
+        end = training.run(Signalled)
+    assert (end.outcome, training.iterations) == (Outcome.INTERRUPTED, 3)
+    assert training.saved == saved
+    assert ("iteration 3 is not saved" in caplog.text) is (saved == [])
+
+
+def test_on_preemption_false_saves_nothing_for_a_signal_but_obeys_directives(
+    training: Training,
+) -> None:
+    Signalled.interruption = training.interruption
+    training.reporter.directives = {2: CHECKPOINT}
+    assert training.run(Signalled, on_preemption=False).outcome is Outcome.INTERRUPTED
+    assert (training.iterations, training.saved) == (3, [2])

@@ -17,6 +17,7 @@ def test_the_public_names() -> None:
         "Trainable",
         "TrialStopped",
         "TuneContext",
+        "detect_instance_preemption",
         "get_checkpoint",
         "get_context",
         "report",
@@ -26,6 +27,7 @@ def test_the_public_names() -> None:
     assert tune_trainer.SHOULD_CHECKPOINT == tune_trainer.result.SHOULD_CHECKPOINT
     assert tune_trainer.SHOULD_CHECKPOINT == "should_checkpoint"
     assert tune_trainer.Trainable.__module__ == "tune_trainer.trainable"
+    assert tune_trainer.detect_instance_preemption.__module__ == "tune_trainer.preemption"
     assert not hasattr(tune_trainer, "no_such_name")
 
 

@@ -62,6 +62,7 @@ def test_a_signal_saves_and_exits_cleanly(
     gate.open(1, 2)
     operator.wait_until(lambda: operator.received == 2 and gate.has_begun(3))
     process.send_signal(signal.Signals[name])
+    says(process, f"{name}: saving")
     gate.open(3)
     code, stderr = ended(process)
     assert code == 0, stderr

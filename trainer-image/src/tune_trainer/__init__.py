@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tune_trainer.checkpoint.reference import Checkpoint
     from tune_trainer.context import TuneContext, get_context
     from tune_trainer.function import TrialStopped, get_checkpoint, report
+    from tune_trainer.preemption import detect_instance_preemption
     from tune_trainer.result import SHOULD_CHECKPOINT
     from tune_trainer.trainable import Trainable
 
@@ -23,6 +24,7 @@ __all__ = [
     "Trainable",
     "TrialStopped",
     "TuneContext",
+    "detect_instance_preemption",
     "get_checkpoint",
     "get_context",
     "report",
@@ -36,6 +38,7 @@ _HOMES = {
     "Trainable": "tune_trainer.trainable",
     "TrialStopped": "tune_trainer.function",
     "TuneContext": "tune_trainer.context",
+    "detect_instance_preemption": "tune_trainer.preemption",
     "get_checkpoint": "tune_trainer.function",
     "get_context": "tune_trainer.context",
     "report": "tune_trainer.function",

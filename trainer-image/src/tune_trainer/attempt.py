@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_trainer import context, departure, state
+from tune_trainer import context, departure, preemption, state
 from tune_trainer.checkpoint.reference import Checkpoint, Stored
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
@@ -20,7 +21,7 @@ from tune_trainer.failure import describe, during
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
 from tune_trainer.loop import TrainingLoop, require_checkpoints
-from tune_trainer.operator_client import OperatorClient
+from tune_trainer.operator_client import Operator
 from tune_trainer.pace import Pace
 from tune_trainer.progress import Progress
 from tune_trainer.protocol.environment import EXIT_OK, EXIT_UNUSABLE
@@ -40,7 +41,7 @@ class AttemptRunner:
     """Owns the threads and the staging directory of one attempt."""
 
     def __init__(
-        self, session: SessionResponse, client: OperatorClient, store: Store,
+        self, session: SessionResponse, client: Operator, store: Store,
         interruption: Interruption, limits: Limits,
     ) -> None:  # fmt: skip
         self._session = session
@@ -72,6 +73,7 @@ class AttemptRunner:
         end = self._ending.write(self._end(entry), self._limits.upload)
         self._cleanup(end.code)
         self._interruption.ended(end.code)
+        shutil.rmtree(self._staging, ignore_errors=True)
         self._ending.tell(self._limits.complete)
         if end.outcome is Outcome.FAILED:
             # The kubelet shows the end of the log as the container's message.
@@ -100,7 +102,9 @@ class AttemptRunner:
         if self._session.plan:
             restored = self._restore(trainable, progress)
         pace = Pace(lambda: self._saver.seconds)
-        self._interruption.training(pace)
+        self._interruption.training(pace, self._saver.settle)
+        if self._session.on_preemption:
+            self._interruption.announced = preemption.watch().notice
         loop = TrainingLoop(
             self._session, trainable, progress, self._saver, self._reporter, self._interruption,
             pace, self._limits,

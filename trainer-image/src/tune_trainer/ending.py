@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from tune_trainer.checkpoint.saver import Attempt
 from tune_trainer.failure import cut
 from tune_trainer.limits import Limits
-from tune_trainer.operator_client import NotNow, OperatorClient, Outdated, Refused
+from tune_trainer.operator_client import NotNow, Operator, Outdated, Refused
 from tune_trainer.protocol import fields
 from tune_trainer.protocol.environment import EXIT_FAILED, EXIT_OK
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -50,7 +50,7 @@ class Ending:
     """Writes one record; of two threads that want to, the first decides and the other waits."""
 
     def __init__(
-        self, attempt: Attempt, store: Store, client: OperatorClient, reporter: Reporter,
+        self, attempt: Attempt, store: Store, client: Operator, reporter: Reporter,
         limits: Limits,
     ) -> None:  # fmt: skip
         self._attempt = attempt

@@ -8,6 +8,7 @@ up where it stands. What a signal means before and after the training is decided
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from tune_trainer import preemption
 from tune_trainer.protocol.environment import EXIT_UNUSABLE
 
 log = logging.getLogger(__name__)
@@ -58,11 +60,15 @@ class Interruption:
         self._interrupts = 0
         self._give_up: Callable[[str, float], int] | None = None
         self._steps: Steps | None = None
+        self._settle: Callable[[float], object] = lambda _seconds: None
+        self._deadline: float | None = None
         self._hurry: Callable[[], None] = lambda: None
         self.requested = threading.Event()
         """Set by the first signal."""
         self.signal = ""
         """Name of the first signal."""
+        self.announced: Callable[[], str] = lambda: ""
+        """Says who announces that a signal will come; "" while nobody does."""
 
     def starting(self, give_up: Callable[[str, float], int], hurry: Callable[[], None]) -> None:
         """There is a session. ``give_up`` gets the signal and the seconds it may take."""
@@ -71,10 +77,13 @@ class Interruption:
             self._hurry = hurry
             self._phase = Phase.STARTING
 
-    def training(self, steps: Steps) -> None:
-        """From now on there is something to save."""
+    def training(
+        self, steps: Steps, settle: Callable[[float], object] = lambda _seconds: None
+    ) -> None:
+        """From now on there is something to save. ``settle`` waits so long for a running upload."""
         with self._lock:
             self._steps = steps
+            self._settle = settle
             self._phase = Phase.TRAINING
 
     def ended(self, code: int) -> None:
@@ -85,6 +94,8 @@ class Interruption:
 
     def notice(self, name: str) -> None:
         """Take in a signal; called from the watching thread, which must not be held up."""
+        if name == "SIGTERM":
+            preemption.terminating()
         self._interrupts += name == "SIGINT"
         if self._interrupts > 1:
             self._leave(SECOND_SIGINT)
@@ -98,10 +109,19 @@ class Interruption:
         if not first:
             return
         self.signal = name
+        self._deadline = time.monotonic() + self._grace - self._reserve
         self.requested.set()
         self._hurry()
         log.info("%s: saving and exiting within %.0f s", name, self._grace)
         threading.Thread(target=self._watch_clock, name="grace", daemon=True).start()
+
+    def seconds_left(self) -> float:
+        """What a save may take from now on; without end while no signal came."""
+        return math.inf if self._deadline is None else self._deadline - time.monotonic()
+
+    @property
+    def _reserve(self) -> float:
+        return min(LONGEST_RESERVE, self._grace / 4)
 
     def _leave(self, code: int) -> None:
         """End the process without waiting for any thread."""
@@ -112,9 +132,8 @@ class Interruption:
     def _watch_clock(self) -> None:
         """Wait for the training thread as long as that can help, then end the process."""
         start = time.monotonic()
-        reserve = min(LONGEST_RESERVE, self._grace / 4)
         if self._phase is Phase.TRAINING and self._steps is not None:
-            available = self._grace - reserve
+            available = self._grace - self._reserve
             shortest = self._steps.shortest_remaining()
             if shortest <= available:
                 time.sleep(available)
@@ -123,6 +142,7 @@ class Interruption:
                     "the iteration takes at least %.1f s more, %.1f s are left: not waiting for it",
                     shortest, available,
                 )  # fmt: skip
+                self._settle(available)  # the iteration before may be on its way
         if self._phase is Phase.ENDED or self._give_up is None:
             self._leave(self._code)  # what hangs after the record is written matters to nobody
             return

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_trainer import metrics
 from tune_trainer import result as names
+from tune_trainer.cadence import Cadence
 from tune_trainer.checkpoint.saver import Saver
 from tune_trainer.ending import End
 from tune_trainer.errors import AttemptFailed
@@ -41,7 +42,9 @@ class TrainingLoop:
         self._interruption = interruption
         self._pace = pace
         self._limits = limits
+        self._cadence = Cadence(session.max_lost_seconds, pace.longest, saver.longest)
         self._obeyed = ""
+        self._heeded = ""
         self._first = frozenset(
             {
                 session.metric, *session.criteria,
@@ -78,7 +81,9 @@ class TrainingLoop:
         """What a function is told that asks; it does so while this loop waits for its report."""
         directive = self._reporter.directive
         asked = directive.kind is DirectiveKind.CHECKPOINT and directive.id != self._obeyed
-        wanted = asked or self._interruption.requested.is_set()
+        ending = self._interruption.requested.is_set() and self._session.on_preemption
+        announced = self._interruption.announced() and not self._heeded
+        wanted = bool(asked or ending or announced)
         self._told_no = not wanted
         return wanted
 
@@ -99,8 +104,10 @@ class TrainingLoop:
         self._save_if_due(result, last=end is not None)
         # A signal may come between a function's question and its report: then it gets one more
         # iteration, in which the answer is another. The grace bounds that.
-        self._crossed = self._by_itself and self._told_no and not _asks_to_save(result)
+        asks = self._by_itself and self._session.on_preemption
+        self._crossed = asks and self._told_no and not _asks_to_save(result)
         if end is None:
+            self._heed(self._interruption.announced(), result)
             end = self._obey(self._reporter.answer(seconds), result)
         if end is not None:
             self._saver.wait()
@@ -137,11 +144,21 @@ class TrainingLoop:
         frequency = self._session.frequency
         forced = _asks_to_save(result) or (last and self._session.at_end)
         periodic = frequency > 0 and self._progress.iteration % frequency == 0
-        if forced or periodic:
+        if forced or periodic or self._cadence.is_due():
             self._save(result, forced=forced)
 
     def _save(self, result: Mapping[str, Any], *, forced: bool) -> None:
-        self._saver.save(self._trainable, self._progress, result, forced=forced)
+        if self._saver.save(self._trainable, self._progress, result, forced=forced):
+            self._cadence.saved()
+
+    def _heed(self, announcer: str, result: Mapping[str, Any]) -> None:
+        """Save once when somebody announces the end; it may be withdrawn, and come again."""
+        if announcer and not self._heeded:
+            if not self._by_itself:
+                self._save_if_possible(result, f"the notice of {announcer}")
+            elif not _asks_to_save(result):
+                return  # should_checkpoint() tells the function
+        self._heeded = announcer
 
     def _obey(self, directive: Directive, result: Mapping[str, Any]) -> End | None:
         """Do what the operator asks for; a checkpoint once per ID, for it repeats itself."""
@@ -153,7 +170,7 @@ class TrainingLoop:
             case DirectiveKind.CHECKPOINT if directive.id != self._obeyed:
                 if not self._by_itself:
                     self._obeyed = directive.id
-                    self._save_if_possible(result, directive.id)
+                    self._save_if_possible(result, f"directive {directive.id}")
                 elif _asks_to_save(result):  # else should_checkpoint() tells the function
                     self._obeyed = directive.id
         return None
@@ -162,15 +179,28 @@ class TrainingLoop:
         if self._trainable.can_save():
             self._save(result, forced=True)
         else:
-            log.warning("no checkpoint for directive %s: the trainable cannot save", asked_by)
+            log.warning("no checkpoint for %s: the trainable cannot save", asked_by)
 
     def _interrupted(self) -> End:
         """Save what there is; the attempt's successor goes on from it."""
         last = self._reporter.last
-        if last is not None and self._trainable.can_save() and not self._by_itself:
-            self._save(last.metrics, forced=True)
         self._saver.wait()
+        by_us = self._trainable.can_save() and not self._by_itself
+        if self._session.on_preemption and last is not None and by_us:
+            self._save_in_time(last.metrics)
         return End(Outcome.INTERRUPTED, "Interrupted", signal=self._interruption.signal)
+
+    def _save_in_time(self, result: Mapping[str, Any]) -> None:
+        """Begin no save that certainly does not fit: the end is told sooner without it."""
+        left = self._interruption.seconds_left()
+        if self._saver.seconds > left:
+            log.warning(
+                "iteration %d is not saved: that takes at least %.1f s, %.1f s are left",
+                self._progress.iteration, self._saver.seconds, left,
+            )  # fmt: skip
+            return
+        self._save(result, forced=True)
+        self._saver.wait()
 
 
 def _asks_to_save(result: Mapping[str, Any]) -> bool:
@@ -180,14 +210,19 @@ def _asks_to_save(result: Mapping[str, Any]) -> bool:
 def require_checkpoints(session: SessionResponse, trainable: type[Trainable]) -> None:
     """Raises AttemptFailed (NotCheckpointable) when a trainable cannot do what is asked of it."""
     if issubclass(trainable, FunctionTrainable):
-        asked = {"frequency": session.frequency, "atEnd": session.at_end}
+        asked = {
+            "frequency": session.frequency,
+            "maxLostSeconds": session.max_lost_seconds,
+            "atEnd": session.at_end,
+        }
         if fields := [f"spec.checkpoint.{name}" for name, value in asked.items() if value]:
             raise AttemptFailed(
                 Reason.NOT_CHECKPOINTABLE,
                 f"{' and '.join(fields)} cannot be used with {trainable.__name__}(): a function "
                 "itself says when it saves, with report(metrics, checkpoint=...)",
             )
-    if (session.frequency or session.at_end) and not trainable.can_save():
+    wanted = session.frequency or session.max_lost_seconds or session.at_end
+    if wanted and not trainable.can_save():
         raise AttemptFailed(
             Reason.NOT_CHECKPOINTABLE,
             f"spec.checkpoint asks for checkpoints, but {trainable.__name__} does not override "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -28,6 +29,13 @@ class NotNow(Exception):
 
 class Refused(Exception):
     """400 or 413: the request will not be taken however often it is sent."""
+
+
+class Operator(Protocol):
+    """Whoever answers a trainer's requests."""
+
+    def post(self, path: str, document: Mapping[str, object]) -> bytes:
+        """Body of a 200; raises Outdated, NotNow or Refused."""
 
 
 class OperatorClient:

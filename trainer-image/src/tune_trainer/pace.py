@@ -33,6 +33,10 @@ class Pace:
         self._recent.append(took)
         return took
 
+    def longest(self) -> float:
+        """Seconds of the longest of the recent iterations, 0 before the first."""
+        return max(self._recent, default=0.0)
+
     def shortest_remaining(self) -> float:
         """Seconds until the running iteration can be over and saved, going by the fastest recent.
 

@@ -7,7 +7,7 @@ import threading
 
 from tune_trainer.errors import Fenced
 from tune_trainer.limits import Limits
-from tune_trainer.operator_client import NotNow, OperatorClient, Outdated, Refused
+from tune_trainer.operator_client import NotNow, Operator, Outdated, Refused
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.messages import (
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Reporter:
     """Shared by the training thread (add, answer) and the uploader (undurable, committed)."""
 
-    def __init__(self, client: OperatorClient, attempt: int, spool: Spool, limits: Limits) -> None:
+    def __init__(self, client: Operator, attempt: int, spool: Spool, limits: Limits) -> None:
         self._client = client
         self._attempt = attempt
         self._spool = spool

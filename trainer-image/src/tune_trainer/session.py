@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tune_trainer import __version__
 from tune_trainer.errors import Fenced, Unusable
-from tune_trainer.operator_client import NotNow, OperatorClient, Outdated, Refused
+from tune_trainer.operator_client import NotNow, Operator, Outdated, Refused
 from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.messages import SESSION_PATH, SessionRequest, SessionResponse
 from tune_trainer.retry import delays
@@ -22,7 +22,7 @@ def request_for(trial: str, attempt: int, *, can_save: bool, can_load: bool) -> 
 
 
 def open_session(
-    client: OperatorClient,
+    client: Operator,
     request: SessionRequest,
     seconds: float,
     *,

@@ -29,14 +29,28 @@ def watch(on_signal: Callable[[str], None]) -> None:
     # covers the moment in which the worker exists and has not forgotten yet.
     os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
     names = {int(number): number.name for number in HANDLED}
+    if _has_terminal():
+        # Ctrl-C reaches every process in front of the terminal. Workers inherit the mask of the
+        # thread that starts them, through exec too: they serve the iteration to its end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def read() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         while data := os.read(reader, 64):
             for number in data:
                 if number in names:
                     on_signal(names[number])
 
     threading.Thread(target=read, name="signals", daemon=True).start()
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal can interrupt this process."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _noted(number: int, frame: object) -> None:

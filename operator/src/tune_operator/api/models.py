@@ -81,7 +81,19 @@ class CheckpointPolicy(Model):
     frequency: Annotated[int, Field(ge=0, le=10**9)] = Field(
         default=0, description="Iterations between two checkpoints; 0 is off. Default 0."
     )
+    max_lost_seconds: Annotated[int, Field(ge=0, le=30 * _DAY)] = Field(
+        default=0,
+        description="At most about so many seconds of training are lost with a Pod: the trainer "
+        "chooses when to save, from how long its iterations and its saves take; beside or instead "
+        "of frequency. 0 is off. Default 0.",
+    )
     at_end: bool = Field(default=False, description="Whether to save at a trial's end.")
+    on_preemption: bool = Field(
+        default=True,
+        description="Whether a trainer saves when it learns of its end, from a signal (also that "
+        "of a suspension or deletion) or from the notice of a cloud's metadata server, whatever "
+        "the frequency. Default true.",
+    )
     keep: Keep = Field(
         default=Keep(),
         description="Checkpoints that stay in the store beside those that a trial may yet resume "

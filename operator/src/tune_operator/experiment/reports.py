@@ -249,7 +249,9 @@ def _session(run: Run, trial: TrialState) -> SessionResponse:
         mode=spec.objective.mode,
         criteria={key: float(bound) for key, bound in spec.stop.criteria.items()},
         frequency=spec.checkpoint.frequency,
+        max_lost_seconds=spec.checkpoint.max_lost_seconds,
         at_end=spec.checkpoint.at_end,
+        on_preemption=spec.checkpoint.on_preemption,
         plan=trial.plan,
         storage=StorageInfo(
             endpoint=spec.storage.endpoint,

@@ -162,7 +162,8 @@ def advice(
     """A Warning for what was just accepted and may not be meant."""
     turned = "True" in {e["status"] for e in current if e["type"] == "Accepted"}
     before = "True" in {e["status"] for e in previous if e["type"] == "Accepted"}
-    saves = spec.checkpoint.frequency > 0 or spec.checkpoint.at_end
+    asked = spec.checkpoint
+    saves = asked.frequency > 0 or asked.max_lost_seconds > 0 or asked.at_end
     if before or not turned or not saves or spec.failure.max_failures != 0:
         return []
     text = (

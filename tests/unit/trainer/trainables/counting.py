@@ -1,15 +1,17 @@
 """Trainables that the process tests run; what they do is set by their configuration."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tune_trainer import Trainable
+from tune_trainer import Trainable, detect_instance_preemption
 
 
 class Count(Trainable):
@@ -41,6 +43,16 @@ def pass_gate(folder: Path, iteration: int) -> None:
     (folder / f"begun-{iteration}").touch()
     while not (folder / f"open-{iteration}").exists() and not (folder / "open").exists():
         time.sleep(0.005)
+
+
+class Careful(Count):
+    """Looks out for the end of its machine itself, as in the guides of Ray Tune."""
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        if detect_instance_preemption():
+            result.update(should_checkpoint=True)
+        return result
 
 
 class NeverClean(Count):
@@ -78,6 +90,59 @@ class Tick(Trainable):
 
     def step(self) -> dict[str, Any]:
         return {"value": self.iteration}
+
+
+class Slow(Count):
+    """Each iteration takes a while."""
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(3.0)
+        return super().step()
+
+
+class Orphans(Count):
+    """A child of its worker is left behind, and told in the result; nobody here waits for it."""
+
+    def step(self) -> dict[str, Any]:
+        left = subprocess.run(
+            ["/bin/sh", "-c", "true & echo $!"], check=True, capture_output=True, text=True
+        )
+        return super().step() | {"orphan": int(left.stdout)}
+
+
+class Workers(Count):
+    """A forked worker and a program in another one do a part of each iteration."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        self.program = subprocess.Popen(
+            ["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        context = multiprocessing.get_context("fork")
+        self.pipe, other = context.Pipe()
+        self.worker = context.Process(target=echo, args=(other,), daemon=True)
+        self.worker.start()
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        self.program.stdin.write("still here\n")
+        assert self.program.stdout.readline() == "still here\n"
+        self.pipe.send(result)
+        return dict(self.pipe.recv())
+
+    def cleanup(self) -> None:
+        self.program.terminate()
+        assert self.program.wait() == -signal.SIGTERM
+        self.worker.terminate()
+        self.worker.join()
+
+
+def echo(pipe: Connection) -> None:
+    """What a worker does."""
+    while True:
+        pipe.send(pipe.recv())
 
 
 class Forks(Count):

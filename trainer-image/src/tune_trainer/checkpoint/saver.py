@@ -13,6 +13,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ from tune_trainer.store.base import Store
 from tune_trainer.trainable import Trainable
 
 log = logging.getLogger(__name__)
+
+REMEMBERED = 5
+"""Saves whose durations are looked back on."""
 
 
 class Ledger(Protocol):
@@ -69,6 +73,7 @@ class _Upload:
     thread: threading.Thread | None = None
     error: BaseException | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
+    took: float = 0.0
 
 
 class Saver:
@@ -89,26 +94,31 @@ class Saver:
         """Periodic saves that found the staging directory in use."""
         self.seconds = 0.0
         """Duration of the fastest save so far, 0 before the first."""
+        self._recent: deque[float] = deque(maxlen=REMEMBERED)
 
     def restored(self, iteration: int) -> None:
         """Nothing is committed at the iteration the attempt restored from: it is there already."""
         self._done_iteration = iteration
 
+    def longest(self) -> float | None:
+        """Seconds of the longest of the recent saves, until the commit; None before the first."""
+        return max(self._recent, default=None)
+
     def save(
         self, trainable: Trainable, progress: Progress, metrics: Mapping[str, Any], *, forced: bool
-    ) -> None:
-        """Save this iteration unless that happened or happens already.
+    ) -> bool:
+        """Save this iteration unless that happened or happens already; whether it now begins.
 
         Raises what ``save_checkpoint`` raises, and the error of an earlier upload.
         """
         self.check()
         if progress.iteration == self._done_iteration:
-            return
+            return False
         if self._upload is not None:
             if not forced:
                 self.skipped += 1
                 log.info("iteration %d is not saved: an upload runs", progress.iteration)
-                return
+                return False
             self.wait()
         ref = CheckpointRef(self._attempt.number, progress.iteration)
         upload = _Upload(ref)
@@ -119,12 +129,19 @@ class Saver:
         )
         self._upload = upload
         upload.thread.start()
+        return True
 
     def wait(self) -> None:
         """Until no upload runs; raises the error of the one that ran (Fenced, Unusable)."""
         if self._upload is not None and self._upload.thread is not None:
             self._upload.thread.join()
         self.check()
+
+    def settle(self, seconds: float) -> None:
+        """Wait so long for the upload that runs; of any thread, and takes nothing in."""
+        upload = self._upload
+        if upload is not None and upload.thread is not None:
+            upload.thread.join(seconds)
 
     def check(self) -> None:
         """Take in an upload that has ended; raises its error."""
@@ -134,8 +151,8 @@ class Saver:
         self._upload = None
         if upload.error is not None:
             raise upload.error
-        took = upload.watch.seconds()
-        self.seconds = min(self.seconds, took) if self.seconds else took
+        self.seconds = min(self.seconds, upload.took) if self.seconds else upload.took
+        self._recent.append(upload.took)
 
     def _snapshot(
         self, trainable: Trainable, progress: Progress, metrics: Mapping[str, Any],
@@ -204,6 +221,7 @@ class Saver:
     def _run(self, upload: _Upload, work: Callable[[], None]) -> None:
         try:
             work()
+            upload.took = upload.watch.seconds()
         except Cancelled:
             upload.error = Fenced(f"checkpoint {upload.ref} is not saved: the attempt was replaced")
         except BaseException as error:  # noqa: BLE001 - carried to the training thread

@@ -145,7 +145,8 @@ class SessionResponse:
 
     ``plan`` lists the checkpoints to try, best first; an empty plan means from scratch.
     ``criteria`` maps a result key to the bound at which the trial has reached its end.
-    ``frequency`` is in iterations, 0 for none. ``mode`` is "min" or "max".
+    ``frequency`` is in iterations, ``max_lost_seconds`` in seconds of training, 0 for none.
+    ``on_preemption``: whether to save when the end is near. ``mode`` is "min" or "max".
     """
 
     experiment: str
@@ -162,6 +163,8 @@ class SessionResponse:
     at_end: bool
     plan: tuple[CheckpointRef, ...]
     storage: StorageInfo
+    max_lost_seconds: int = 0
+    on_preemption: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -175,7 +178,12 @@ class SessionResponse:
             "config": dict(self.config),
             "objective": {"metric": self.metric, "mode": self.mode},
             "stop": {"criteria": dict(self.criteria)},
-            "checkpoint": {"frequency": self.frequency, "atEnd": self.at_end},
+            "checkpoint": {
+                "frequency": self.frequency,
+                "maxLostSeconds": self.max_lost_seconds,
+                "atEnd": self.at_end,
+                "onPreemption": self.on_preemption,
+            },
             "plan": [str(ref) for ref in self.plan],
             "storage": self.storage.to_json(),
         }
@@ -209,6 +217,15 @@ class SessionResponse:
                 CheckpointRef.parse(str(text)) for text in fields.need(document, "plan", list, what)
             ),
             storage=StorageInfo.from_json(fields.need(document, "storage", dict, what)),
+            # An older operator sends neither.
+            max_lost_seconds=(
+                fields.whole(checkpoint, "maxLostSeconds", f"{what}.checkpoint")
+                if "maxLostSeconds" in checkpoint
+                else 0
+            ),
+            on_preemption=fields.optional(
+                checkpoint, "onPreemption", bool, default=True, what=f"{what}.checkpoint"
+            ),
         )
 
 

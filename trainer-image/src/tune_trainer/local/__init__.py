@@ -1,0 +1,1 @@
+"""Trials without a cluster: ``python -m tune_trainer --local``."""
