@@ -236,6 +236,51 @@ def a_name_taken_in_between() -> None:
         conclude(stage, Peace())
 
 
+def a_name_taken_before_the_release() -> None:
+    """The same just before the patch that releases it, and the stranger has our finalizer, too."""
+    with Stage() as stage:
+        stage.start()
+        pod = stage.pod
+        place = (PODS.plural, NAMESPACE, pod["metadata"]["name"])
+        stage._stop(pod, 1)
+        stage.until(f"patch pods {NAMESPACE}/{place[2]}")
+        stage._tear_away(stage.pod)
+        stage.foreign_pod(0)
+        held = pod["metadata"]["finalizers"]
+        stage.server.change(place, lambda obj: obj["metadata"].update(finalizers=held))
+        stage.work()
+        conclude(stage, Peace())
+
+
+def a_release_that_fails() -> None:
+    """The bound of a deletion has passed, and a Pod on a silent node cannot be released yet."""
+    with Stage() as stage:
+        stage.start()
+        stage.nodes.turn(stage.pod["spec"]["nodeName"], stage.clocks.wall)
+        stage.delete_now()
+        stage.work()
+        stage.wait_seconds(LATE)
+        stage.operator.wire.fails(stage.until("patch pods"))
+        while stage.history.experiment is not None:
+            stage.operator.passes(stage.until(""))
+        tracked = [pod for pod in stage.pods() if pod["metadata"]["finalizers"]]
+        hold("P7", not tracked, "the experiment is gone before its Pods are released")
+        conclude(stage, Peace())
+
+
+def a_bucket_from_a_backup() -> None:
+    """The bucket is as it was before the last attempt began; status and Pods know of that one."""
+    with Stage() as stage:
+        stage.start()
+        backup = dict(stage.bucket.objects)
+        stage._stop(stage.pod, 1)
+        stage.start()
+        stage._stop(stage.pod, 1)
+        stage.bucket.objects = backup
+        stage.history.restored()
+        conclude(stage, Peace())
+
+
 def a_name_taken_before() -> None:
     """A stranger has had the name of an attempt's Pod all the time."""
     with Stage() as stage:
@@ -358,5 +403,8 @@ EXAMPLES = (
     an_attempt_without_a_commit,
     nothing_but_failures,
     a_name_taken_in_between,
+    a_name_taken_before_the_release,
+    a_release_that_fails,
+    a_bucket_from_a_backup,
     a_pod_from_the_future,
 )

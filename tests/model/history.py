@@ -115,6 +115,15 @@ class History:
             self._judge(found[each])
             self.segments.append(each)
 
+    def restored(self) -> None:
+        """The bucket was put back to an older state; whatever was promised of attempts stays."""
+        found = segments(self.bucket.objects, KEYS.journal())
+        self.segments = chain(found)
+        self.state = RunState()
+        for ref in self.segments:
+            self.state = records.fold_all(self.state, found[ref])
+        self.lives.append(_live(self.state))
+
     def _judge(self, segment: list[Record]) -> None:
         for record in segment:
             if record["type"] == "results":

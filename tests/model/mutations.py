@@ -14,6 +14,8 @@ import pytest
 
 from tests.model import examples
 from tests.model.history import MAX_FAILURES
+from tests.model.script import play
+from tune_operator.api.constants import POD_FINALIZER
 from tune_operator.experiment import look as look_module
 from tune_operator.experiment import namespace_end
 from tune_operator.experiment.journal import Journal
@@ -23,13 +25,14 @@ from tune_operator.experiment.reports import Reports
 from tune_operator.experiment.run import Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.kube import executor as executor_module
+from tune_operator.kube import patches
 from tune_operator.kube.errors import NotFound
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.resources import PODS
 from tune_operator.lifecycle import decide as decide_module
 from tune_operator.lifecycle import ending, judging, releasing, starting, status, stopping
 from tune_operator.lifecycle import settle as settle_module
-from tune_operator.lifecycle.actions import DeletePod
+from tune_operator.lifecycle.actions import CreatePod, DeletePod
 from tune_operator.lifecycle.decide import Decision
 from tune_operator.lifecycle.draft import Draft
 from tune_operator.lifecycle.evidence import Evidence, Unread
@@ -225,6 +228,36 @@ def attempts_do_not_grow(patch: Patch) -> None:
     patch.setattr(starting, "_begin", same)
 
 
+def attempts_by_the_journal_alone(patch: Patch) -> None:
+    patch.setattr(starting, "FAR_AHEAD", -1)  # no trace is looked at
+
+
+def untracked_pods(patch: Patch) -> None:
+    create = Executor._create
+
+    async def without(self: Any, action: CreatePod) -> Any:
+        meta = action.body["metadata"]
+        others = [name for name in meta["finalizers"] if name != POD_FINALIZER]
+        body = {**action.body, "metadata": {**meta, "finalizers": others}}
+        return await create(self, replace(action, body=body))
+
+    patch.setattr(Executor, "_create", without)
+
+
+def release_by_name(patch: Patch) -> None:
+    remove = patches.remove_finalizer
+
+    def anybodys(*of: Any, **how: Any) -> patches.Patch | None:
+        steps = remove(*of, **how)
+        return steps and [step for step in steps if step["path"] != "/metadata/uid"]
+
+    patch.setattr(patches, "remove_finalizer", anybodys)
+
+
+def gone_before_its_pods(patch: Patch) -> None:
+    patch.setattr(executor_module, "_any_open", lambda _: False)
+
+
 def release_what_is_unknown(patch: Patch) -> None:
     patch.setattr(releasing, "_from_the_future", lambda *_: False)
 
@@ -354,6 +387,11 @@ def mere_progress_may_wait(patch: Patch) -> None:
     patch.setattr(Reconciler, "_can_wait", can_wait)
 
 
+def without_a_fault() -> None:
+    """Two trials whose attempts fail, are evicted and complete."""
+    play("fec", 2, {})
+
+
 MUTATIONS = (
     Mutation("the exit record is read before an attempt is settled", no_exit_record, ("P4",)),
     Mutation(
@@ -433,6 +471,18 @@ MUTATIONS = (
     ),
     Mutation("each attempt has a number of its own", attempts_do_not_grow, ("P1", "P2")),
     Mutation(
+        "an attempt is one above whatever left a trace",
+        attempts_by_the_journal_alone,
+        ("attempts grow",),
+        examples.a_bucket_from_a_backup,
+    ),
+    Mutation(
+        "a Pod stays until its end was read",
+        untracked_pods,
+        ("P2", "P8"),
+        without_a_fault,
+    ),
+    Mutation(
         "what a newer owner began is left alone",
         release_what_is_unknown,
         ("P8",),
@@ -504,6 +554,18 @@ MUTATIONS = (
         delete_by_name,
         ("own objects only",),
         examples.a_name_taken_in_between,
+    ),
+    Mutation(
+        "what is released has the UID that was decided about",
+        release_by_name,
+        ("own objects only",),
+        examples.a_name_taken_before_the_release,
+    ),
+    Mutation(
+        "an experiment goes when its Pods are released",
+        gone_before_its_pods,
+        ("P7",),
+        examples.a_release_that_fails,
     ),
 )
 """What `docs/reliability.md` shows and `test_mutations.py` proves."""
