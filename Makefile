@@ -7,7 +7,7 @@ CRD := crds/tuneoperator.io_tuneexperiments.yaml
 CHART_CRD := charts/tune-operator/files/tuneexperiments.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock lint format generate verify unit model integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
+.PHONY: help install lock lint format generate verify unit model trainer integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ unit: install ## pure functions
 
 model: install ## Hypothesis state machines
 	$(BIN)/pytest tests/model -n auto
+
+trainer: install ## the SDK in real processes, against local servers
+	$(BIN)/pytest tests/trainer -n auto
 
 integration: install ## tests on the kwok flavour; needs make cluster NODES=kwok NAME=test-kwok
 	$(BIN)/python -m dev.test integration

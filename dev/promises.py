@@ -22,6 +22,7 @@ EVERY_WRITE = "tests/model/test_small_scope.py"
 
 ANSWER_LOST = "test_one_fault_at_any_write[lost answer]"
 UNIT = "tests/unit/"
+TRAINER = "tests/trainer/"
 CLUSTER = "tests/integration/"
 REAL = "tests/e2e/"
 
@@ -89,7 +90,22 @@ PROMISES = (
             CLUSTER + "test_reports_auth.py",
             CLUSTER + "test_node_loss.py",
             CLUSTER + "test_journal_on_the_cluster.py",
+            CLUSTER + "test_kill_loop.py",
             REAL + "test_node.py::test_a_trainer_that_is_cut_off_is_given_up_and_refused",
+        ),
+    ),
+    Promise(
+        "P6",
+        "The resume point is the newest committed checkpoint; nothing torn or altered is loaded.",
+        (
+            HISTORIES,
+            TRAINER + "test_checkpoint.py",
+            UNIT + "trainer/test_saving.py",
+            TRAINER + "test_store_faults.py",
+            UNIT + "lifecycle/test_retention.py",
+            UNIT + "experiment/test_collector.py",
+            CLUSTER + "test_kill_loop.py",
+            CLUSTER + "test_trainer_store.py",
         ),
     ),
     Promise(
@@ -99,6 +115,8 @@ PROMISES = (
             HISTORIES,
             UNIT + "lifecycle/test_stopping.py",
             UNIT + "lifecycle/test_ending.py",
+            UNIT + "experiment/test_unheard_end.py",
+            UNIT + "experiment/test_refused_change.py",
             CLUSTER + "test_suspend.py",
             CLUSTER + "test_stopping.py",
             CLUSTER + "test_stop_bound.py",
@@ -133,7 +151,9 @@ PROMISES = (
             f"{EVERY_WRITE}::{ANSWER_LOST}",
             UNIT + "experiment/test_journal_machine.py",
             UNIT + "experiment/test_journal_faults.py",
+            UNIT + "experiment/test_dry_runs.py",
             CLUSTER + "test_store_outage.py",
+            CLUSTER + "test_admission.py",
             CLUSTER + "test_api_outage.py",
             CLUSTER
             + "test_pods_in_a_namespace.py"

@@ -40,6 +40,7 @@ class Layer:
 
 LAYERS = (
     Layer("unit", ("tests/unit", "tests/model"), options=("-n", "auto")),
+    Layer("trainer", ("tests/trainer",), options=("-n", "auto")),
     Layer("integration", ("tests/integration",), nodes="kwok"),
     Layer("e2e", ("tests/e2e",), nodes="real"),
 )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests.cases import examples, ran
 
 TESTS = Path(__file__).parent
-LAYERS = frozenset({"unit", "model", "integration", "e2e", "scale"})
+LAYERS = frozenset({"unit", "model", "trainer", "integration", "e2e", "scale"})
 # How long an example takes tells of the machine and of what else runs on it, not of the code.
 settings.register_profile("tune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tune")

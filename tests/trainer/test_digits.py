@@ -8,7 +8,7 @@ import pytest
 
 from tune_trainer import Trainable, state
 
-SOURCE = Path(__file__).parents[3] / "examples" / "digits" / "digits.py"
+SOURCE = Path(__file__).parents[2] / "examples" / "digits" / "digits.py"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tune_trainer.protocol.exit_record import ExitRecord, Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 from tune_trainer.protocol.manifest import Manifest
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LAST = 25
 
 
