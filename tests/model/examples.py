@@ -11,6 +11,7 @@ from tests.model.process import Process
 from tests.model.wire import Call
 from tune_operator.kube.resources import EXPERIMENTS, PODS, Resource
 from tune_operator.kube.transport import Object
+from tune_trainer.protocol.environment import EXIT_UNUSABLE
 from tune_trainer.protocol.exit_record import Outcome
 
 
@@ -213,6 +214,15 @@ def an_attempt_without_a_commit() -> None:
         conclude(stage, Peace())
 
 
+def an_unusable_store() -> None:
+    """A trainer cannot use its store and says so."""
+    with Stage() as stage:
+        stage.start()
+        stage._stop(stage.pod, EXIT_UNUSABLE)
+        stage.work()
+        conclude(stage, Peace())
+
+
 def nothing_but_failures() -> None:
     """Every attempt of a trial crashes."""
     with Stage() as stage:
@@ -401,6 +411,7 @@ EXAMPLES = (
     a_late_pod_asks,
     a_zombie_commits,
     an_attempt_without_a_commit,
+    an_unusable_store,
     nothing_but_failures,
     a_name_taken_in_between,
     a_name_taken_before_the_release,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.model.chain import Record, chain, segments
+from tests.model.fates import DISRUPTION, FAILURE, INFRASTRUCTURE, NOTHING, Fates
 from tune_operator.api import constants
 from tune_operator.experiment import records
 from tune_operator.kube.resources import EXPERIMENTS, PODS
@@ -19,7 +20,7 @@ from tune_operator.kube.transport import Object
 from tune_operator.lifecycle import instants
 from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.settle import PLAN_LIMIT
-from tune_operator.lifecycle.trial_state import RunState, TrialState
+from tune_operator.lifecycle.trial_state import RunState, StopIntent, TrialState
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
 from tune_trainer.protocol.keys import CheckpointRef, RunKeys, SegmentRef, parse_manifest_key
 
@@ -64,7 +65,8 @@ class History:
     ``honest`` are commits of attempts whose Pod existed and had not ended, ``late`` those made
     after the attempt was settled; ``completed`` trials with an honest completion record.
     ``lost_sight`` are Pods whose node was unreachable, ``collected`` those that were well until
-    they were deleted with their experiment. ``max_failures`` is the most there ever was.
+    they were deleted with their experiment. ``max_failures`` is the most there ever was,
+    ``suspended`` whether it ever was, ``fates`` what befell each Pod.
     """
 
     state: RunState = field(default_factory=RunState)
@@ -83,6 +85,8 @@ class History:
     lost_sight: set[str] = field(default_factory=set)
     collected: set[str] = field(default_factory=set)
     max_failures: int = MAX_FAILURES
+    suspended: bool = False
+    fates: Fates = field(default_factory=Fates)
     server: ApiServer = field(init=False)
     bucket: Bucket = field(init=False)
 
@@ -123,6 +127,9 @@ class History:
         for ref in self.segments:
             self.state = records.fold_all(self.state, found[ref])
         self.lives.append(_live(self.state))
+        for uid in self.uids:
+            if self.server.by_uid(uid) is None:
+                self.fates.befalls(uid, torn=True)
 
     def _judge(self, segment: list[Record]) -> None:
         for record in segment:
@@ -199,12 +206,36 @@ class History:
         done = self._completed(key)
         hold("P3", over or done or self.deleting, f"attempt {key} was given up while its Pod runs")
         collected = key in {self.uids.get(uid) for uid in self.collected}
-        counted = new.disruptions > old.disruptions
-        hold("P7", not (collected and counted), f"{key} ended with its experiment and was counted")
+        spent = new.disruptions > old.disruptions
+        hold("P7", not (collected and spent), f"{key} went with its experiment and was counted")
         hold("P6", new.reason != "NoValidCheckpoint", f"trial {new.name} lost its checkpoints")
+        counted = _counter(old, new)
+        allowed = self._fair(old, pod)
+        hold("P2", counted in allowed, f"{key} counts as {counted}, not {sorted(allowed)}")
         self.settled.add(key)
         if not new.finished:
             self._resumable(new)
+
+    def _fair(self, trial: TrialState, pod: Object | None) -> set[str]:
+        """Where the end of its attempt may be counted, by what befell its Pod and who ended it."""
+        done = {NOTHING} if self._completed((trial.name, trial.attempt)) else set()
+        # What ended before its stop intent was recorded is settled by that intent as well.
+        stopping = self.deleting or self.suspended or bool(self.state.stopped)
+        by_us = done | ({NOTHING} if stopping else set())
+        match trial.stop_intent:
+            case StopIntent.NONE:
+                lost = {DISRUPTION} if pod is not None and self._fenced(pod) else set()
+                return by_us | lost | self._befallen(trial)
+            case StopIntent.HUNG | StopIntent.START_ERROR:
+                return done | {FAILURE}
+            case _:
+                return {NOTHING}
+
+    def _befallen(self, trial: TrialState) -> set[str]:
+        """One that was bound and settled in one breath may have had any Pod of its number."""
+        key = (trial.name, trial.attempt)
+        uids = [trial.pod_uid] if trial.pod_uid else [u for u, of in self.uids.items() if of == key]
+        return set().union(*(self.fates.counts(uid, trial.streak) for uid in uids))
 
     def _fenced(self, pod: Object) -> bool:
         """It should have ended, and nobody could say whether it had."""
@@ -305,6 +336,14 @@ class History:
             self.late.setdefault(trial, set()).add(ref)
         elif alive:
             self.honest.setdefault(trial, set()).add(ref)
+
+
+def _counter(old: TrialState, new: TrialState) -> str:
+    if new.failures > old.failures:
+        return FAILURE
+    if new.disruptions > old.disruptions:
+        return DISRUPTION
+    return INFRASTRUCTURE if new.infrastructure > old.infrastructure else NOTHING
 
 
 def _live(state: RunState) -> dict[str, str]:

@@ -29,8 +29,17 @@ from tune_operator.kube import patches
 from tune_operator.kube.errors import NotFound
 from tune_operator.kube.executor import Executor
 from tune_operator.kube.resources import PODS
+from tune_operator.lifecycle import (
+    classify,
+    ending,
+    judging,
+    releasing,
+    starting,
+    status,
+    stopping,
+    verdicts,
+)
 from tune_operator.lifecycle import decide as decide_module
-from tune_operator.lifecycle import ending, judging, releasing, starting, status, stopping
 from tune_operator.lifecycle import settle as settle_module
 from tune_operator.lifecycle.actions import CreatePod, DeletePod
 from tune_operator.lifecycle.decide import Decision
@@ -39,6 +48,7 @@ from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.observation import Experiment, Observation
 from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import StopIntent, TrialState
+from tune_operator.lifecycle.verdicts import Counts, Verdict
 from tune_operator.reconciler import Reconciler
 from tune_operator.store.errors import StoreError
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
@@ -304,6 +314,41 @@ def settled_but_not_closed(patch: Patch) -> None:
     patch.setattr(judging, "settle", again)
 
 
+def _count_as(patch: Patch, other: Callable[[Counts], Counts]) -> None:
+    count = settle_module._count
+
+    def wrong(trial: TrialState, counts: Counts, **how: Any) -> TrialState:
+        return count(trial, other(counts), **how)
+
+    patch.setattr(settle_module, "_count", wrong)
+
+
+def disruptions_are_failures(patch: Patch) -> None:
+    swapped = {Counts.FAILURE: Counts.DISRUPTION, Counts.DISRUPTION: Counts.FAILURE}
+    _count_as(patch, lambda counts: swapped.get(counts, counts))
+
+
+def rejections_are_failures(patch: Patch) -> None:
+    failure = {Counts.INFRASTRUCTURE: Counts.FAILURE}
+    _count_as(patch, lambda counts: failure.get(counts, counts))
+
+
+def nothing_is_counted(patch: Patch) -> None:
+    _count_as(patch, lambda _: Counts.NOTHING)
+
+
+def stops_are_counted(patch: Patch) -> None:
+    def stopped(evidence: Evidence) -> Verdict:
+        verdict = stop(evidence)
+        return replace(verdict, counts=verdict.counts or Counts.DISRUPTION)
+
+    stop = verdicts.stopped
+    table = tuple(
+        replace(row, verdict=stopped) if row.verdict is stop else row for row in classify.TABLE
+    )
+    patch.setattr(classify, "TABLE", table)
+
+
 def adopt_any_pod(patch: Patch) -> None:
     patch.setattr(executor_module, "_same_attempt", lambda *_: True)
 
@@ -393,7 +438,7 @@ def without_a_fault() -> None:
 
 
 MUTATIONS = (
-    Mutation("the exit record is read before an attempt is settled", no_exit_record, ("P4",)),
+    Mutation("the exit record is read before an attempt is settled", no_exit_record, ("P2", "P4")),
     Mutation(
         "no answer of the store is never taken for `none`",
         silent_store_is_empty,
@@ -501,6 +546,20 @@ MUTATIONS = (
         ("P2",),
         examples.nothing_but_failures,
     ),
+    Mutation(
+        "failures and disruptions are counted apart",
+        disruptions_are_failures,
+        ("P2",),
+        without_a_fault,
+    ),
+    Mutation(
+        "a rejection is no failure of the trial",
+        rejections_are_failures,
+        ("P2",),
+        examples.an_unusable_store,
+    ),
+    Mutation("each ending is counted", nothing_is_counted, ("P2",), without_a_fault),
+    Mutation("a stop is not counted", stops_are_counted, ("P2",), examples.a_suspension_withdrawn),
     Mutation(
         "an attempt that was counted is closed", settled_but_not_closed, ("P2", "stop intent")
     ),

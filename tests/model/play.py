@@ -230,6 +230,9 @@ class Play:
             reason = NODE_REASONS[pick // 8 % len(NODE_REASONS)]
             ended = _terminated(137) if project(pod).trainer.started else None
             self.trainers.pop(_uid(pod), None)
+            ran = ended is not None
+            code = 137 if ran else 0
+            self._befalls(pod, ended=True, ran=ran, code=code, reason=reason)
             self._pod_status(pod, ended, phase="Failed", reason=reason)
             self._let_go(pod)
 
@@ -250,14 +253,14 @@ class Play:
                 self._collect(pod)
             elif self.nodes.is_silent(name) and pick % 2:
                 self._condition(pod, "DisruptionTarget", "DeletionByTaintManager")
-                self.server.delete(_place(pod))
+                self._delete(pod)
 
     def evict(self, pick: int) -> None:
         """The Eviction API: a condition and a deletion."""
         pod = _one(self.pods(), pick)
         if pod is not None and not project(pod).terminal:
             self._condition(pod, "DisruptionTarget", "EvictionByEvictionAPI")
-            self.server.delete(_place(pod))
+            self._delete(pod)
 
     def preempt(self, pick: int) -> None:
         """The scheduler says that it will take the place of a Pod, and may think better of it."""
@@ -269,7 +272,7 @@ class Play:
         """``kubectl delete pod``."""
         pod = _one(self.pods(), pick)
         if pod is not None:
-            self.server.delete(_place(pod))
+            self._delete(pod)
 
     def tear_away(self, pick: int) -> None:
         """Finalizer and object are removed by force; the process lives on, nobody sees it."""
@@ -426,7 +429,7 @@ class Play:
             if view.deleted is None:
                 ends = view.terminal or view.disruption_target
                 self.history.collected |= set() if ends else {view.uid}
-                self.server.delete(_place(pod))
+                self._delete(pod)
 
     def edit_spec(self, edit: Callable[[Object], object]) -> None:
         """Every change of a specification is a new generation."""
@@ -437,6 +440,7 @@ class Play:
         def write(obj: Object) -> None:
             edit(obj["spec"])
             obj["metadata"]["generation"] += obj["spec"] != known
+            self.history.suspended |= obj["spec"].get("suspend", False)
 
         self.server.change(PLACE, write)
 
@@ -473,6 +477,7 @@ class Play:
         elif view.deleted and not view.trainer.started:
             # What the kubelet says of a container it never started (status_manager.go).
             unknown = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+            self._befalls(pod, ended=True, code=137)
             self._pod_status(pod, unknown, phase="Failed")
             self._let_go(pod)
         elif not view.trainer.started:
@@ -486,6 +491,7 @@ class Play:
         if not self.nodes.reaches(pod):
             self.unheard[_uid(pod)] = code
             return
+        self._befalls(pod, ended=True, ran=True, code=code)
         self._pod_status(pod, _terminated(code), phase="Succeeded" if code == 0 else "Failed")
         self._let_go(pod)
 
@@ -493,17 +499,28 @@ class Play:
         """Pod garbage collection: the Pod failed, and its object goes without a kubelet."""
         if not project(pod).terminal:
             self._condition(pod, "DisruptionTarget", "DeletionByPodGC")
+            self._befalls(pod, ended=True)
             self.server.change(_place(pod), lambda obj: obj["status"].update(phase="Failed"))
         if _place(pod) in self.server.objects:
-            self.server.delete(_place(pod))
+            self._delete(pod)
         self._let_go(pod)
 
     def _let_go(self, pod: Object) -> None:
         if _place(pod) in self.server.objects:
             self.server.let_go(_place(pod))
 
+    def _befalls(self, pod: Object, **news: Any) -> None:
+        self.history.fates.befalls(_uid(pod), **news)
+
+    def _delete(self, pod: Object) -> None:
+        self._befalls(pod, deleted=True)
+        if not pod["spec"].get("nodeName"):
+            self._befalls(pod, ended=True)  # never placed: nothing is left to end
+        self.server.delete(_place(pod))
+
     def _tear_away(self, pod: Object) -> None:
         self.history.collected.discard(_uid(pod))  # whoever finds it gone cannot know more
+        self._befalls(pod, torn=True)
         self.server.change(_place(pod), lambda obj: obj["metadata"].update(finalizers=[]))
         if _place(pod) in self.server.objects:
             self.server.delete(_place(pod))
@@ -520,6 +537,8 @@ class Play:
     def _condition(self, pod: Object, kind: str, reason: str) -> None:
         now = instants.render(self.clocks.wall)
         new = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now}
+        if kind == "DisruptionTarget":
+            self._befalls(pod, taken=True)
 
         def edit(obj: Object) -> None:
             known = obj["status"].setdefault("conditions", [])
@@ -640,6 +659,7 @@ class Play:
             results=trainer.spool,
         )
         self.bucket.objects[key] = record.to_bytes()
+        self.history.fates.befalls(trainer.uid, record=outcome)
         if outcome is Outcome.COMPLETED and self._alive(trainer):
             self.history.completed_by(trainer.trial, trainer.attempt)
 
