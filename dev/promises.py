@@ -20,7 +20,7 @@ HISTORIES = "tests/model/test_attempts.py"
 EVERY_WRITE = "tests/model/test_small_scope.py"
 """A fault at each write of an operator: no trial, no counter and no end is different for it."""
 
-ANSWER_LOST = "test_one_fault_at_any_write[lost answer]"
+ANSWER_LOST = "test_one_fault_at_any_write[alike-lost answer]"
 UNIT = "tests/unit/"
 TRAINER = "tests/trainer/"
 CLUSTER = "tests/integration/"

@@ -434,7 +434,7 @@ def mere_progress_may_wait(patch: Patch) -> None:
 
 def without_a_fault() -> None:
     """Two trials whose attempts fail, are evicted and complete."""
-    play("fec", 2, {})
+    play(("fec", "fec"), {})
 
 
 MUTATIONS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 from tests.model.history import hold
@@ -31,14 +31,14 @@ class Fault(StrEnum):
 class Script(Play):
     """A run in which trainers end as they are told, and faults strike writes by their number.
 
-    ``endings`` has a letter for each attempt: f(ailed), e(victed), c(ompleted).
+    ``endings`` has a letter for each attempt of each trial: f(ailed), e(victed), c(ompleted).
     """
 
-    def __init__(self, endings: str, trials: int, faults: Mapping[int, Fault]) -> None:
+    def __init__(self, endings: Sequence[str], faults: Mapping[int, Fault]) -> None:
         super().__init__(operators=1)
-        self.edit_spec(lambda spec: spec.update(numSamples=trials))
+        self.edit_spec(lambda spec: spec.update(numSamples=len(endings)))
         self.endings = endings
-        self.last_iteration = len(endings)  # one for each attempt
+        self.last_iteration = max(map(len, endings))  # one for each attempt
         self.faults = faults
         self.writes = 0
         self.late: list[Call] = []
@@ -50,20 +50,21 @@ class Script(Play):
 
     def run(self) -> None:
         """To the end, which is always the same."""
+        self._until("the end", lambda: self.history.state.ended is not None and not self.pods())
+        for trial, ends in zip(self.history.state.trials, self.endings, strict=True):
+            found = (trial.phase, trial.attempt, trial.failures, trial.disruptions)
+            same = found == (Phase.TERMINATED, len(ends), ends.count("f"), ends.count("e"))
+            hold("P8", same, f"a fault of the operator shows in {trial}")
+
+    def _until(self, what: str, reached: Callable[[], bool]) -> None:
         for _ in range(ROUNDS):
             self.wait_seconds(1.0)
             for pod in self.pods():
                 self._follow_script(pod)
             self._let_it_work()
-            if self.history.state.ended is not None and not self.pods():
-                break
-        over = self.history.state.ended is not None and not self.pods()
-        hold("P13", over, f"no end is reached: {self.history.state}")
-        expected = self.endings.count("f"), self.endings.count("e")
-        for trial in self.history.state.trials:
-            found = (trial.phase, trial.attempt, trial.failures, trial.disruptions)
-            same = found == (Phase.TERMINATED, len(self.endings), *expected)
-            hold("P8", same, f"a fault of the operator shows in {trial}")
+            if reached():
+                return
+        hold("P13", holds=False, what=f"{what} is not reached: {self.history.state}")
 
     def _let_it_work(self) -> None:
         self.operator.hear_all()
@@ -103,7 +104,7 @@ class Script(Play):
         trainer = self.trainers.get(view.uid)
         ending = ""
         if trainer is not None and trainer.seq > 0 and not trainer.asking and not view.deleted:
-            ending = self.endings[trainer.attempt - 1]
+            ending = self.endings[int(trainer.trial)][trainer.attempt - 1]
         if trainer is not None and ending == "f":
             self._record(trainer, Outcome.FAILED)
             self._stop(pod, 1)
@@ -113,13 +114,42 @@ class Script(Play):
             self.behave(pod, self.operator)
 
 
-def play(endings: str, trials: int, faults: Mapping[int, Fault]) -> int:
+class Stopping(Script):
+    """A run that is suspended, resumed and deleted while its trainers train."""
+
+    def __init__(self, faults: Mapping[int, Fault]) -> None:
+        super().__init__(("cc", "cc"), faults)
+        self.last_iteration = ROUNDS
+
+    def run(self) -> None:
+        """Until nothing is left."""
+        self._until("training", lambda: self._trains(1))
+        self.suspend(0)
+        self._until("rest", lambda: self.history.state.released and not self.pods())
+        self.suspend(0)
+        self._until("training after the suspension", lambda: self._trains(2))
+        self.delete_now()
+        self._until("deletion", lambda: self.history.experiment is None and not self.pods())
+        for trial in self.history.state.trials:
+            counted = trial.failures + trial.disruptions + trial.infrastructure
+            hold("P8", (trial.attempt, counted) == (2, 0), f"a stop or a fault shows in {trial}")
+        hold("P7", self.history.state.released, "nobody else may take the run")
+
+    def _trains(self, attempt: int) -> bool:
+        """All trials report in this attempt."""
+        here = [t for t in self.trainers.values() if t.attempt == attempt and t.seq > 0]
+        return len(here) == len(self.endings)
+
+
+def play(endings: Sequence[str], faults: Mapping[int, Fault]) -> int:
     """One run with these faults. How many writes it had."""
-    with Script(endings, trials, faults) as script:
+    with Script(endings, faults) as script:
         script.run()
     return script.writes
 
 
-def placements(endings: str, trials: int) -> Iterator[int]:
-    """All writes of the run when nothing goes wrong."""
-    return iter(range(1, play(endings, trials, {}) + 1))
+def play_stopping(faults: Mapping[int, Fault]) -> int:
+    """The same of a run that is suspended, resumed and deleted."""
+    with Stopping(faults) as script:
+        script.run()
+    return script.writes
