@@ -390,11 +390,63 @@ def a_deletion_told_by_its_pods() -> None:
         stage.delete_now()
         stage.collect()
         stage.tell(stage.operator, PODS)
+
+
+def a_frozen_owner_wakes() -> None:
+    """An owner stands still before a segment lands, an heir settles and goes on, trainers ask both.
+
+    What the owner wrote counts for nothing: it hears so, and leaves.
+    """
+    with Stage(2) as stage:
+        stage.start()
+        owner = stage.operator
+        stage._stop(stage.pod, 1)
+        segment = stage.until(f"put store {KEYS.journal()}")
+        owner.loop.frozen = True
+        stage.operators.reverse()
+        stage.start()
+        owner.loop.frozen = False
+        for trainer in stage._idle():
+            stage._iterate(trainer)
+            stage._report(trainer, owner)
+        owner.passes(segment)
+        owner.finish()
+        conclude(stage, Peace())
+
+
+def ten_minutes_without_an_answer() -> None:
+    """Store and API server are away while trainers train: nobody is charged for that (P15)."""
+    with Stage() as stage:
+        stage.edit_spec(lambda spec: spec["failure"].update(progressDeadlineSeconds=40))
+        stage.start()
+        stage.bucket.up = False
+        for _ in range(60):
+            stage.wait_seconds(10.0)
+            for trainer in stage._idle():
+                stage._iterate(trainer)
+                stage._report(trainer, stage.operator)
+            for watch in list(stage.operator.wire.watches):
+                watch.end(gone=True)
+            stage.operator.poke()
+            while stage.operator.wire.calls:
+                stage.operator.wire.fails(stage.operator.wire.calls[0])
+                stage.operator.turn()
+        stage.bucket.up = True
+        for _ in range(6):
+            stage.work(10.0)
+            for trainer in stage._idle():
+                stage._report(trainer, stage.operator)
+        for trial in stage.history.state.trials:
+            counted = trial.failures + trial.disruptions + trial.infrastructure
+            untouched = (trial.attempt, counted, trial.stop_intent) == (1, 0, "")
+            hold("P15", untouched, f"the outage shows in {trial}")
         conclude(stage, Peace())
 
 
 EXAMPLES = (
     a_deletion_told_by_its_pods,
+    a_frozen_owner_wakes,
+    ten_minutes_without_an_answer,
     a_segment_without_an_answer,
     a_slow_kubelet,
     a_fenced_trainer_reports,
