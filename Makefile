@@ -7,7 +7,7 @@ CRD := crds/tuneoperator.io_tuneexperiments.yaml
 CHART_CRD := charts/tune-operator/files/tuneexperiments.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock lint format generate verify unit model trainer integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
+.PHONY: help install lock lint format generate verify unit model trainer exhaustive integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ unit: install ## pure functions
 	$(BIN)/pytest tests/unit -n auto
 
 model: install ## Hypothesis state machines
-	$(BIN)/pytest tests/model -n auto
+	$(BIN)/pytest tests/model -n auto --ignore=tests/model/test_small_scope.py
+
+exhaustive: install ## a fault at every write of small runs of the model; takes minutes
+	$(BIN)/pytest tests/model/test_small_scope.py -n auto
 
 trainer: install ## the SDK in real processes, against local servers
 	$(BIN)/pytest tests/trainer -n auto

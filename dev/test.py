@@ -23,6 +23,9 @@ UNFINISHED = CASES.with_suffix(".unfinished")  # the same while it runs, and of 
 # Two clones on one machine must not take down each other's clusters.
 CLONE = f"{zlib.crc32(str(ROOT).encode()):08x}"
 
+SMALL_SCOPE = "tests/model/test_small_scope.py"
+"""Apart, because it takes minutes: unit and model tests are for after every change."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -39,8 +42,9 @@ class Layer:
 
 
 LAYERS = (
-    Layer("unit", ("tests/unit", "tests/model"), options=("-n", "auto")),
+    Layer("unit", ("tests/unit", "tests/model"), options=("-n", "auto", f"--ignore={SMALL_SCOPE}")),
     Layer("trainer", ("tests/trainer",), options=("-n", "auto")),
+    Layer("exhaustive", (SMALL_SCOPE,), options=("-n", "auto")),
     Layer("integration", ("tests/integration",), nodes="kwok"),
     Layer("e2e", ("tests/e2e",), nodes="real"),
 )

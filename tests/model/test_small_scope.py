@@ -28,14 +28,8 @@ RUNS: dict[str, Callable[[Mapping[int, Fault]], int]] = {
     "long": partial(play, LONG),
     "stopping": play_stopping,
 }
-EVERY_RUN = [(run, fault) for run in RUNS for fault in Fault]
 TWO = (Fault.CRASH_AFTER, Fault.LOST_ANSWER)
 """The worst. A crash before a write is much like one after the write before it."""
-
-SOME_RUNS = [
-    *(("alike" if fault in TWO else "short", fault) for fault in Fault),
-    ("stopping", Fault.CRASH_AFTER),
-]
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -43,7 +37,8 @@ def test_no_fault(run: str) -> None:
     RUNS[run]({})
 
 
-@pytest.mark.parametrize(("run", "fault"), EVERY_RUN if THOROUGH else SOME_RUNS)
+@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("run", RUNS)
 def test_one_fault_at_any_write(run: str, fault: Fault, request: pytest.FixtureRequest) -> None:
     writes = RUNS[run]({})
     for number in range(1, writes + 1):

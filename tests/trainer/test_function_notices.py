@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainer.test_local import Laptop
 from tests.unit.trainer.metadata_server import AwsServer
 from tests.unit.trainer.operator_server import OperatorServer, session_response
 from tests.unit.trainer.process import Gate, Trainer, checkpoints, ended, record, says
 from tests.unit.trainer.s3_server import S3Server
-from tests.trainer.test_local import Laptop
 from tune_trainer.errors import AttemptFailed
 from tune_trainer.function import wrap
 from tune_trainer.loop import require_checkpoints

@@ -11,7 +11,7 @@ from dev import test as dev_test
 @pytest.mark.parametrize(
     ("layers", "failing", "left"),
     [
-        (dev_test.LAYERS, "", "unit integration e2e "),
+        (dev_test.LAYERS, "", "unit trainer exhaustive integration e2e "),
         (dev_test.LAYERS, "integration", None),
         (dev_test.LAYERS, "e2e", None),
         (dev_test.LAYERS[:1], "", "an older run"),
