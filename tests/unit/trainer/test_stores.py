@@ -11,6 +11,7 @@ from tests.unit.trainer.http_server import Answer
 from tests.unit.trainer.memory_store import MemoryStore
 from tests.unit.trainer.s3_server import BUCKET, S3Server, error
 from tests.unit.trainer.store_contract import StoreContract, key
+from tests.unit.trainer.wire import Cut, Wire
 from tune_trainer.store import s3 as s3_module
 from tune_trainer.store.base import NotFound, Store, Unavailable, UploadLost
 from tune_trainer.store.s3 import Credentials, S3Store
@@ -98,6 +99,27 @@ def test_a_store_that_takes_a_body_slowly_is_waited_for(monkeypatch: pytest.Monk
         finally:
             store.close()
             thread.join()
+
+
+def test_a_head_that_is_cut_at_any_byte_is_no_answer(s3: S3Server) -> None:
+    """Also within the length: neither a whole object of no bytes, nor one that was torn."""
+    s3.store.put("t/x", b"there it is")
+    size = cut_after(s3, 10**6)
+    for after in range(size):
+        with pytest.raises(Unavailable):
+            cut_after(s3, after)
+
+
+def cut_after(s3: S3Server, after: int) -> int:
+    """Read an object of 11 bytes over a link that carries so many of the answer's; its length."""
+    wire = Wire(s3.endpoint, iter([Cut(upstream=False, after=after)]))
+    store = S3Store(wire.endpoint, "us-east-1", BUCKET, CREDENTIALS)
+    try:
+        assert store.read_into("t/x", 0, memoryview(bytearray(11))).count == 11
+        return wire.carried
+    finally:
+        store.close()
+        wire.stop()
 
 
 def test_a_refused_connection_is_unavailable() -> None:

@@ -29,7 +29,9 @@ class Wire:
         self.endpoint = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.done = 0
         """Cuts that happened."""
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.carried = 0
+        """Bytes that went back."""
+        self._pairs: list[_Pair] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -39,12 +41,9 @@ class Wire:
         self._threads[0].join()
         self._socket.close()
         for pair in self._pairs:
-            _end(pair)
+            pair.end()
         for thread in self._threads[1:]:
             thread.join()
-        for one, other in self._pairs:
-            one.close()
-            other.close()
 
     def _accept(self) -> None:
         while True:
@@ -54,7 +53,7 @@ class Wire:
                 return
             server = socket.create_connection(self._target, 10)
             server.settimeout(None)
-            pair = (client, server)
+            pair = _Pair(client, server)
             self._pairs.append(pair)
             cut = next(self._cuts, None)
             for upstream in (True, False):
@@ -63,10 +62,8 @@ class Wire:
                 self._threads.append(thread)
                 thread.start()
 
-    def _pump(
-        self, pair: tuple[socket.socket, socket.socket], upstream: bool, allowed: int | None
-    ) -> None:
-        source, sink = pair if upstream else pair[::-1]
+    def _pump(self, pair: "_Pair", upstream: bool, allowed: int | None) -> None:
+        source, sink = pair.ends if upstream else pair.ends[::-1]
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 if allowed is not None and len(data) >= allowed:
@@ -74,12 +71,33 @@ class Wire:
                     self.done += 1
                     break
                 sink.sendall(data)
+                if not upstream:
+                    self.carried += len(data)
                 if allowed is not None:
                     allowed -= len(data)
-        _end(pair)
+        pair.end()
+        pair.pumped()
 
 
-def _end(pair: tuple[socket.socket, socket.socket]) -> None:
-    for one in pair:
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+class _Pair:
+    """Both ends of one connection, and how many of its two directions are still pumped."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.ends = (client, server)
+        self._pumps = 2
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        """Nothing more goes through. The pump of the other direction notices."""
+        for one in self.ends:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def pumped(self) -> None:
+        """One direction is over. Only closed does a socket refuse what its peer still sends: shut
+        down alone it takes no more, and who sends a large body would wait for it."""
+        with self._lock:
+            self._pumps -= 1
+            if self._pumps == 0:
+                for one in self.ends:
+                    one.close()

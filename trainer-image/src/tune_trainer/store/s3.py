@@ -323,8 +323,9 @@ def _taken_in(
     """Read the whole answer; raises HTTPError or OSError when it is cut or drips."""
     try:
         status, headers = response.status, response.headers
-        if status != 204 and "Content-Length" not in headers and not response.chunked:
-            # Cut inside its head, which http.client takes for the end of it.
+        length = headers.get("Content-Length", "")
+        if status != 204 and not length.isdecimal() and not response.chunked:
+            # Cut inside its head, also inside this very line: http.client takes it for a whole one.
             raise ConnectionError("the answer has no length")
         if into is None or status not in {200, 206}:
             bound = None if into is None and status < 300 else LONGEST_ERROR
