@@ -25,14 +25,23 @@ Place = tuple[str, str, str]
 
 @dataclass
 class Clocks:
-    """What time it is: ``wall`` may jump, ``elapsed`` only grows."""
+    """What time it is: ``wall`` may jump, ``elapsed`` only grows.
+
+    ``ahead`` is by how much any operator's clock was ever ahead of the others'.
+    """
 
     wall: datetime = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
     elapsed: float = 0.0
+    ahead: timedelta = timedelta()
 
     def now(self) -> datetime:
         """The wall clock."""
         return self.wall
+
+    @property
+    def latest(self) -> datetime:
+        """What time it may be for an operator."""
+        return self.wall + self.ahead
 
     def monotonic(self) -> float:
         """Seconds since the start."""

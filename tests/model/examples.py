@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from tests.model.history import KEYS, NAMESPACE, hold
 from tests.model.peace import LATE, Peace, conclude
@@ -443,10 +444,37 @@ def ten_minutes_without_an_answer() -> None:
         conclude(stage, Peace())
 
 
+def an_operator_behind_the_kubelets() -> None:
+    """For the operator, Pods are made and end in the future."""
+    with Stage() as stage:
+        stage.operator.clock.jumps(timedelta(minutes=-2))
+        stage.start()
+        ended = stage._running()
+        for pod in ended:
+            stage._stop(pod, 1)
+        stage.work()
+        stay = [pod for pod in ended if stage.server.by_uid(pod["metadata"]["uid"])]
+        hold("P13", not stay, f"{len(stay)} Pods of attempts that were settled stay")
+        conclude(stage, Peace(restart=False))
+
+
+def an_heir_behind_its_predecessor() -> None:
+    """For the heir of a run, the last attempt was interrupted in the future."""
+    with Stage(2) as stage:
+        stage.operator.clock.jumps(timedelta(hours=2))
+        stage.start()
+        stage._stop(stage.pod, 1)
+        stage.until("update")  # it is journaled
+        stage.operators.reverse()
+        conclude(stage, Peace(restart=False))
+
+
 EXAMPLES = (
     a_deletion_told_by_its_pods,
     a_frozen_owner_wakes,
     ten_minutes_without_an_answer,
+    an_operator_behind_the_kubelets,
+    an_heir_behind_its_predecessor,
     a_segment_without_an_answer,
     a_slow_kubelet,
     a_fenced_trainer_reports,

@@ -204,7 +204,8 @@ class History:
         pod = self.server.by_uid(old.pod_uid or new.pod_uid)
         over = pod is None or project(pod).terminal or self._fenced(pod)
         done = self._completed(key)
-        hold("P3", over or done or self.deleting, f"attempt {key} was given up while its Pod runs")
+        left = self.deleting and self._stop_is_over()
+        hold("P3", over or done or left, f"attempt {key} was given up while its Pod runs")
         collected = key in {self.uids.get(uid) for uid in self.collected}
         spent = new.disruptions > old.disruptions
         hold("P7", not (collected and spent), f"{key} went with its experiment and was counted")
@@ -236,6 +237,13 @@ class History:
         key = (trial.name, trial.attempt)
         uids = [trial.pod_uid] if trial.pod_uid else [u for u, of in self.uids.items() if of == key]
         return set().union(*(self.fates.counts(uid, trial.streak) for uid in uids))
+
+    def _stop_is_over(self) -> bool:
+        """The time to stop has passed by the clock of whoever may look at it."""
+        if self.experiment is None:
+            return True
+        since = instants.parse(self.experiment["metadata"]["deletionTimestamp"])
+        return since is not None and since + STOP_BOUND <= self.server.clocks.latest
 
     def _fenced(self, pod: Object) -> bool:
         """It should have ended, and nobody could say whether it had."""
@@ -309,8 +317,7 @@ class History:
         if not self.deleting:
             hold("P8", trial.stop_intent, f"{what} the Pod of {name}/{attempt}, which is current")
         elif "patches" in what and not project(obj).terminal:
-            since = instants.parse(self.experiment["metadata"]["deletionTimestamp"])
-            late = since is not None and since + STOP_BOUND <= self.server.clocks.wall
+            late = self._stop_is_over()
             hold("P7", late, f"{what} the Pod of {name}/{attempt}, which may still save")
 
     def session_given(self, trial: str, attempt: int, uid: str, plan: object) -> None:

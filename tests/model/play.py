@@ -195,7 +195,7 @@ class Play:
         killed = self.operators[number]
         killed.die()
         self.orphans += [(killed, call) for call in killed.wire.calls if not call.happened]
-        self.operators[number] = self._operator()
+        self.operators[number] = self._operator(killed.clock.ahead)
 
     def freeze(self, pick: int) -> None:
         """An operator stops running without knowing it, or goes on as if nothing had been."""
@@ -331,8 +331,13 @@ class Play:
         self.wait_seconds((0.3, 1.0, 5.0, 5.0, 31.0, LATE)[pick % 6])
 
     def clock_jumps(self, pick: int) -> None:
-        """Somebody sets the clock, backward by little or forward by much."""
-        self.clocks.wall += timedelta(seconds=(-20, -2, 40, 600)[pick % 4])
+        """Somebody sets a clock, backward by little or forward by much: all, or an operator's."""
+        by = timedelta(seconds=(-20, -2, 40, 600)[pick % 4])
+        operator = _one([None, *self.operators], pick // 4)
+        if operator is None:
+            self.clocks.wall += by
+        else:
+            operator.clock.jumps(by)
 
     def store_turns(self, _: int) -> None:
         """The store goes away, or comes back."""
@@ -404,9 +409,9 @@ class Play:
             self._record(trainer, Outcome.COMPLETED)
             self._stop(pod, 0)
 
-    def _operator(self) -> Process:
+    def _operator(self, ahead: timedelta = timedelta()) -> Process:
         self.lives += 1
-        return Process(f"operator-{self.lives}", self.server, self.bucket)
+        return Process(f"operator-{self.lives}", self.server, self.bucket, ahead)
 
     def _one_of_operators(self, pick: int) -> Process:
         return self.operators[pick % len(self.operators)]

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -52,14 +52,23 @@ ENDLESS = 2000
 
 
 class ProcessClock:
-    """Implements `runtime.clock.Clock`: the cluster's clocks, and the loop's for sleeping."""
+    """Implements `runtime.clock.Clock`: the cluster's clocks, and the loop's for sleeping.
 
-    def __init__(self, clocks: Clocks) -> None:
+    ``ahead`` is how much later it is here than at the API server and the kubelets.
+    """
+
+    def __init__(self, clocks: Clocks, ahead: timedelta) -> None:
         self._clocks = clocks
+        self.ahead = ahead
 
     def now(self) -> datetime:
         """The wall clock."""
-        return self._clocks.now()
+        return self._clocks.now() + self.ahead
+
+    def jumps(self, by: timedelta) -> None:
+        """Somebody sets it."""
+        self.ahead += by
+        self._clocks.ahead = max(self._clocks.ahead, self.ahead)
 
     def monotonic(self) -> float:
         """The monotonic clock."""
@@ -127,8 +136,10 @@ class Process:
 
     defect: BaseException | None = None
 
-    def __init__(self, name: str, server: ApiServer, bucket: Bucket) -> None:
-        clock = ProcessClock(server.clocks)
+    def __init__(
+        self, name: str, server: ApiServer, bucket: Bucket, ahead: timedelta = timedelta()
+    ) -> None:
+        self.clock = clock = ProcessClock(server.clocks, ahead)
         self.name = name
         self.loop = StepLoop(clock.monotonic)
         self.wire = Wire(self.loop)

@@ -152,6 +152,10 @@ class TestKeeping:
         assert kept(early) == ["pod-0"]
         assert early.look_again == at(60)
 
+    def test_without_a_ttl_none_stays_for_a_clock_that_is_ahead(self) -> None:
+        done = idle(0, phase=Phase.TERMINATED)
+        assert released(step(done, pods=(finished(0, 120),), total=1)) == ["pod-0"]
+
     def test_after_their_ttl_they_go(self) -> None:
         done = idle(0, phase=Phase.TERMINATED)
         of, rest = self.of(podTTLSeconds=60), (finished(0, tracked=False),)

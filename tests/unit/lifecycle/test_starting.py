@@ -64,6 +64,11 @@ class TestStarting:
         decision = step(idle(0, streak=3, interruption=interrupted(4)), total=1)
         assert decision.starts == (("00000", 2),)
 
+    def test_no_backoff_from_a_clock_that_is_ahead(self) -> None:
+        """Of a predecessor, perhaps by hours: the trial would wait for that."""
+        decision = step(idle(0, streak=3, interruption=interrupted(-7200)), total=1)
+        assert decision.starts == (("00000", 2),)
+
     def test_a_lower_limit_starts_nothing_and_stops_nothing(self) -> None:
         pods = tuple(pod(RUNNING, trial=f"0000{i}", uid=f"pod-{i}") for i in range(3))
         running = [trial(i, pod_uid=f"pod-{i}") for i in range(3)]

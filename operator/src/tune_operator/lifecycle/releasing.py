@@ -47,7 +47,8 @@ def _kept(draft: Draft) -> set[str]:
         reverse=True,
     )
     kept = {uid for _, _, uid in errored[: cleanup.keep_errored_pods]}
-    for uid, (at, _) in ended.items():
+    # Without a TTL no clocks are compared: kubelets may be ahead of ours.
+    for uid, (at, _) in ended.items() if cleanup.pod_ttl_seconds else ():
         until = at + timedelta(seconds=cleanup.pod_ttl_seconds)
         if until > draft.now:
             kept.add(uid)

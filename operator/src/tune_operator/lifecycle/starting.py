@@ -45,7 +45,8 @@ def _startable(draft: Draft, trial: TrialState) -> bool:
 
 
 def _ready_at(draft: Draft, trial: TrialState) -> datetime:
-    if trial.interruption is None:
+    # What was noted later than now was noted by a clock that is ahead of ours, perhaps by hours.
+    if trial.interruption is None or trial.interruption.time > draft.now:
         return draft.now
     pause = draft.spec.failure.backoff
     return trial.interruption.time + backoff(trial, pause.initial_seconds, pause.max_seconds)
