@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from tests.model.history import hold
+from tests.model.history import PLACE, hold
 from tests.model.play import Play
 from tests.model.process import Process
 from tests.model.wire import Call
@@ -26,6 +26,8 @@ class Fault(StrEnum):
     CRASH_LATE = "crash before, and it arrives after the restart"
     REFUSED = "refused"
     LATE = "given up, and it arrives after the next write"
+    THROTTLED = "429"
+    OVERTAKEN = "somebody else writes the experiment first"
 
 
 class Script(Play):
@@ -66,6 +68,11 @@ class Script(Play):
                 return
         hold("P13", holds=False, what=f"{what} is not reached: {self.history.state}")
 
+    def trains(self, attempt: int) -> bool:
+        """All trials report in this attempt."""
+        here = [t for t in self.trainers.values() if t.attempt == attempt and t.seq > 0]
+        return len(here) == len(self.endings)
+
     def _let_it_work(self) -> None:
         self.operator.hear_all()
         while self.operator.wire.calls:
@@ -87,17 +94,25 @@ class Script(Play):
                     wire.happens(call)
                 self.crash(0)
                 self.orphans.clear()
-            case Fault.REFUSED:
-                wire.fails(call)
+            case Fault.REFUSED | Fault.THROTTLED:
+                wire.fails(call, throttled=fault is Fault.THROTTLED)
             case Fault.LOST_ANSWER:
                 wire.loses(call)
             case Fault.LATE:
                 wire.hangs(call)
                 wire.calls.remove(call)
+            case Fault.OVERTAKEN:
+                self._annotate()
+                self.operator.passes(call)
         for late in self.late:
             late.happen()
         self.late = [call] if fault in (Fault.LATE, Fault.CRASH_LATE) else []
         self.operator.turn()
+
+    def _annotate(self) -> None:
+        note = {"note": str(self.writes)}
+        if PLACE in self.server.objects:
+            self.server.change(PLACE, lambda obj: obj["metadata"].update(annotations=note))
 
     def _follow_script(self, pod: Object) -> None:
         view = project(pod)
@@ -123,11 +138,11 @@ class Stopping(Script):
 
     def run(self) -> None:
         """Until nothing is left."""
-        self._until("training", lambda: self._trains(1))
+        self._until("training", lambda: self.trains(1))
         self.suspend(0)
         self._until("rest", lambda: self.history.state.released and not self.pods())
         self.suspend(0)
-        self._until("training after the suspension", lambda: self._trains(2))
+        self._until("training after the suspension", lambda: self.trains(2))
         self.delete_now()
         self._until("deletion", lambda: self.history.experiment is None and not self.pods())
         for trial in self.history.state.trials:
@@ -135,15 +150,40 @@ class Stopping(Script):
             hold("P8", (trial.attempt, counted) == (2, 0), f"a stop or a fault shows in {trial}")
         hold("P7", self.history.state.released, "nobody else may take the run")
 
-    def _trains(self, attempt: int) -> bool:
-        """All trials report in this attempt."""
-        here = [t for t in self.trainers.values() if t.attempt == attempt and t.seq > 0]
-        return len(here) == len(self.endings)
+
+class Losing(Script):
+    """A node falls silent under its trials, which go on elsewhere; in the end it comes back."""
+
+    def __init__(self, faults: Mapping[int, Fault]) -> None:
+        super().__init__(("c", "c"), faults)
+        self.last_iteration = 2
+
+    def run(self) -> None:
+        """Until those that were lost have completed in their second attempt."""
+        self._until("training", lambda: self.trains(1))
+        nodes = [pod["spec"]["nodeName"] for pod in self.pods()]  # in the order of trials
+        self.endings = ["ec" if node == nodes[0] else "c" for node in nodes]
+        self.nodes.turn(nodes[0], self.clocks.wall)
+        self._until("the end", lambda: self.history.state.ended is not None)
+        self.nodes.mend()
+        super().run()
+
+    def _follow_script(self, pod: Object) -> None:
+        self.controllers(1)
+        if not self.nodes.loses(pod):  # of what runs there nobody hears
+            self.behave(pod, self.operator)
 
 
 def play(endings: Sequence[str], faults: Mapping[int, Fault]) -> int:
     """One run with these faults. How many writes it had."""
     with Script(endings, faults) as script:
+        script.run()
+    return script.writes
+
+
+def play_losing(faults: Mapping[int, Fault]) -> int:
+    """The same of a run that loses a node."""
+    with Losing(faults) as script:
         script.run()
     return script.writes
 

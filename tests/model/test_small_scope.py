@@ -1,9 +1,9 @@
 """Every place for one fault, and for two: nothing that a random search could have missed.
 
 The reference run has 2 trials with 3 attempts each: the first crashes, the second is evicted, the
-third completes. In others the trials end differently, or the run is stopped. Whatever befalls the
-operator at any one of its writes, attempts and counters at the end are the same: a crash of the
-operator is no event in the life of a trial.
+third completes. In others the trials end differently, the run is stopped, or it loses a node.
+Whatever befalls the operator at any one of its writes, attempts and counters at the end are the
+same: a crash of the operator is no event in the life of a trial.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from tests.cases import ran
 from tests.model.cases import THOROUGH
-from tests.model.script import Fault, play, play_stopping
+from tests.model.script import Fault, play, play_losing, play_stopping
 
 pytestmark = pytest.mark.timeout(300)  # pure computing: a busy machine takes its time
 
@@ -27,6 +27,7 @@ RUNS: dict[str, Callable[[Mapping[int, Fault]], int]] = {
     "short": partial(play, SHORT),
     "long": partial(play, LONG),
     "stopping": play_stopping,
+    "losing": play_losing,
 }
 TWO = (Fault.CRASH_AFTER, Fault.LOST_ANSWER)
 """The worst. A crash before a write is much like one after the write before it."""
