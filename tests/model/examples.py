@@ -415,7 +415,7 @@ def a_frozen_owner_wakes() -> None:
         conclude(stage, Peace())
 
 
-def ten_minutes_without_an_answer() -> None:
+def ten_minutes_without_an_answer(*, heard: bool = True) -> None:
     """Store and API server are away while trainers train: nobody is charged for that (P15)."""
     with Stage() as stage:
         stage.edit_spec(lambda spec: spec["failure"].update(progressDeadlineSeconds=40))
@@ -425,7 +425,10 @@ def ten_minutes_without_an_answer() -> None:
             stage.wait_seconds(10.0)
             for trainer in stage._idle():
                 stage._iterate(trainer)
-                stage._report(trainer, stage.operator)
+                if heard:
+                    stage._report(trainer, stage.operator)
+            if not heard:
+                stage.operator.unheard = stage.operator.clock.now()
             for watch in list(stage.operator.wire.watches):
                 watch.end(gone=True)
             stage.operator.poke()
@@ -442,6 +445,11 @@ def ten_minutes_without_an_answer() -> None:
             untouched = (trial.attempt, counted, trial.stop_intent) == (1, 0, "")
             hold("P15", untouched, f"the outage shows in {trial}")
         conclude(stage, Peace())
+
+
+def ten_minutes_unheard() -> None:
+    """The same, and trainers are turned away: nobody can say who they are."""
+    ten_minutes_without_an_answer(heard=False)
 
 
 def an_operator_behind_the_kubelets() -> None:
@@ -473,6 +481,7 @@ EXAMPLES = (
     a_deletion_told_by_its_pods,
     a_frozen_owner_wakes,
     ten_minutes_without_an_answer,
+    ten_minutes_unheard,
     an_operator_behind_the_kubelets,
     an_heir_behind_its_predecessor,
     a_segment_without_an_answer,

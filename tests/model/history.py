@@ -327,6 +327,13 @@ class History:
         earlier = {ref for ref in self.honest.get(trial, set()) if ref.attempt < attempt}
         hold("P6", plan or not earlier, f"trial {trial} starts from scratch")
 
+    def sent_away(self, trial: str, attempt: int, uid: str) -> None:
+        """A trainer was told that its attempt is over."""
+        known = self.state.trial(trial)
+        if known is not None and known.open and self.server.by_uid(uid) is not None:
+            current = (known.attempt, known.pod_uid) == (attempt, uid)
+            hold("P8", not current, f"the trainer of {trial}/{attempt} was sent away")
+
     def durable(self, trial: str, attempt: int, seq: int) -> None:
         """A trainer was told that its results are safe up to here: it forgets them."""
         known = self.results.get((trial, attempt), 0)

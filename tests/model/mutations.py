@@ -50,6 +50,7 @@ from tune_operator.lifecycle.pod_view import PodView
 from tune_operator.lifecycle.trial_state import StopIntent, TrialState
 from tune_operator.lifecycle.verdicts import Counts, Verdict
 from tune_operator.reconciler import Reconciler
+from tune_operator.reports.sink import NotReady, Outdated
 from tune_operator.store.errors import StoreError
 from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
 from tune_trainer.protocol.messages import ResultsResponse
@@ -387,6 +388,25 @@ def reports_of_whoever_sends(patch: Patch) -> None:
     patch.setattr(Reports, "_bound", bound)
 
 
+def who_is_unknown_is_outdated(patch: Patch) -> None:
+    def trial(self: Reports, *report: Any) -> TrialState:
+        try:
+            return ask(self, *report)
+        except NotReady:
+            raise Outdated("the attempt is not known here") from None
+
+    ask = Reports._trial
+    patch.setattr(Reports, "_trial", trial)
+
+
+def who_is_turned_away_was_silent(patch: Patch) -> None:
+    async def look(self: Looker, *args: Any, **options: Any) -> Observation:
+        return await heard(replace(self, unheard=look_module.always_heard), *args, **options)
+
+    heard = Looker.look
+    patch.setattr(Looker, "look", look)
+
+
 def durable_when_received(patch: Patch) -> None:
     results = Reports.results
 
@@ -464,6 +484,7 @@ MUTATIONS = (
         "after each commit it is seen whether somebody claimed the run",
         no_look_after_a_commit,
         ("journal",),
+        examples.a_frozen_owner_wakes,
     ),
     Mutation(
         "whoever has claimed a run reads its journal once more",
@@ -574,6 +595,18 @@ MUTATIONS = (
         reports_of_whoever_sends,
         ("P5",),
         examples.a_fenced_trainer_reports,
+    ),
+    Mutation(
+        "nobody is sent away by who may have lost the run",
+        who_is_unknown_is_outdated,
+        ("P8",),
+        examples.a_frozen_owner_wakes,
+    ),
+    Mutation(
+        "who was turned away unheard is not hung",
+        who_is_turned_away_was_silent,
+        ("P15",),
+        examples.ten_minutes_unheard,
     ),
     Mutation("results are durable when they are journaled", durable_when_received, ("results",)),
     Mutation(

@@ -586,6 +586,7 @@ class Play:
                 trainer.spool = tuple(r for r in trainer.spool if r.seq > answer.durable)
                 self._obey(trainer, answer.directive)
             case Outdated():
+                self.history.sent_away(trainer.trial, trainer.attempt, trainer.uid)
                 pod = self.server.by_uid(trainer.uid)
                 if pod is not None and trainer.uid in self.trainers:
                     self._stop(pod, 75)

@@ -132,7 +132,10 @@ async def _no_store(run: Run) -> WireStore:
 
 
 class Process:
-    """One life of a process. ``defect`` is what no code of ours should ever raise."""
+    """One life of a process. ``defect`` is what no code of ours should ever raise.
+
+    ``unheard`` is when a trainer was last turned away because nobody could say who it was.
+    """
 
     defect: BaseException | None = None
 
@@ -141,6 +144,7 @@ class Process:
     ) -> None:
         self.clock = clock = ProcessClock(server.clocks, ahead)
         self.name = name
+        self.unheard: datetime | None = None
         self.loop = StepLoop(clock.monotonic)
         self.wire = Wire(self.loop)
         store = WireStore(self.wire, bucket, name)
@@ -156,7 +160,7 @@ class Process:
         runs: dict[str, Run] = {}
         self.reconciler = Reconciler(
             kube=kube,
-            looker=Looker(kube, self.pods, self.nodes, clock.now()),
+            looker=Looker(kube, self.pods, self.nodes, clock.now(), lambda: self.unheard),
             gates=Gates(kube, SESSION, "cluster-1", METRICS.store_operation, writer),
             writer=writer,
             executor=Executor(kube, self.pods, SilentRecorder(kube), METRICS),
