@@ -1,18 +1,25 @@
 """A process in front of a terminal of its own, whose keys a test presses."""
 
+import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 
 IN_FRONT = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 os.close(os.open(os.ttyname(0), os.O_RDWR))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A session's leader that opens a terminal gets it as its own."""
+"""A session's leader that opens a terminal gets it as its own.
+
+At its end the kernel would hang up on all in front of it, which hides who would be left below a
+shell that goes on: so they ignore that.
+"""
 
 
 class Terminal:
@@ -42,14 +49,16 @@ class Terminal:
         os.write(self._master, key.encode())
 
     def ended(self, seconds: float) -> int:
-        """Exit code; all is shown by then."""
+        """Exit code; all is shown by then, and nobody is left in front of the terminal."""
         code = self.process.wait(seconds)
         self._reader.join(seconds)
+        assert not self._reader.is_alive(), "somebody is left in front of the terminal"
         return code
 
     def close(self) -> None:
-        """End what is left."""
-        self.process.kill()
+        """End what is left; it has the number of the session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join()
         os.close(self._master)

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,18 @@ def exit_within(seconds: float, code: int) -> None:
     threading.Thread(target=end, name="departure", daemon=True).start()
 
 
-def exit_now(code: int) -> None:
-    """End the process with ``code``, whatever else runs; what was printed is not lost."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def exit_now(code: int) -> NoReturn:
+    """End the process with ``code``, whatever else runs; what was printed is not lost.
+
+    Daemonic workers of multiprocessing end with it, as in an exit that waits. Outside a container
+    nobody else ends them, and the terminal's interrupt is kept from them (``signals.watch``).
+    """
+    try:
+        multiprocessing = sys.modules.get("multiprocessing")  # dear to import for who has none
+        for worker in multiprocessing.active_children() if multiprocessing else ():
+            if worker.daemon:
+                worker.kill()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from tune_trainer import preemption
+from tune_trainer.departure import exit_now
 from tune_trainer.protocol.environment import EXIT_UNUSABLE
 
 log = logging.getLogger(__name__)
@@ -48,12 +47,12 @@ class Steps(Protocol):
 class Interruption:
     """One per process. ``give_up`` writes the exit record and says with which code to exit.
 
-    ``leave`` ends the process at once (``os._exit``).
+    ``leave`` ends the process at once, without waiting for any thread.
     """
 
-    def __init__(self, grace: float, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(self, grace: float, leave: Callable[[int], object] = exit_now) -> None:
         self._grace = grace
-        self._leave_process = leave
+        self._leave = leave
         self._lock = threading.Lock()
         self._phase = Phase.WAITING
         self._code = EXIT_UNUSABLE
@@ -122,12 +121,6 @@ class Interruption:
     @property
     def _reserve(self) -> float:
         return min(LONGEST_RESERVE, self._grace / 4)
-
-    def _leave(self, code: int) -> None:
-        """End the process without waiting for any thread."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._leave_process(code)
 
     def _watch_clock(self) -> None:
         """Wait for the training thread as long as that can help, then end the process."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from tune_trainer import entrypoint, session, signals
+from tune_trainer import departure, entrypoint, session, signals
 from tune_trainer.attempt import AttemptRunner
 from tune_trainer.errors import AttemptFailed, TrainerError, Unusable
 from tune_trainer.interruption import Interruption
@@ -35,8 +35,7 @@ def main(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
     except TrainerError as error:
         log.critical("%s: %s", type(error).__name__, error)
         # At once: threads may still wait for a store or an operator that is of no use any more.
-        sys.stderr.flush()
-        os._exit(EXIT_UNUSABLE)
+        departure.exit_now(EXIT_UNUSABLE)
 
 
 def _run(settings: Settings, limits: Limits) -> int:

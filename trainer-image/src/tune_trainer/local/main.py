@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 
 from tune_trainer import entrypoint, session, signals
 from tune_trainer.attempt import AttemptRunner
+from tune_trainer.departure import exit_now
 from tune_trainer.errors import AttemptFailed, TrainerError
 from tune_trainer.interruption import Interruption
 from tune_trainer.limits import Limits
@@ -71,8 +71,7 @@ def _train(command: Command, run: Run, entry: type[Trainable]) -> int:
     def leave(code: int) -> None:
         """End at once, from whatever thread."""
         display.close()
-        sys.stdout.flush()
-        os._exit(_exit_code(run, code))
+        exit_now(_exit_code(run, code))
 
     interruption = Interruption(GRACE, leave)
     signals.watch(interruption.notice)
