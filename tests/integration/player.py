@@ -84,15 +84,26 @@ class Player:
         """Report that many iterations, one by one."""
         answer = None
         for _ in range(iterations):
-            self.iteration += 1
-            self.seq += 1
-            self.kept.append(self._result(score))
+            self.train_alone(1, score=score)
             answer = await self._report()
         assert answer is not None
         return answer
 
+    def train_alone(self, iterations: int, *, score: float = 0.5) -> None:
+        """Report nothing of that many iterations, as if the operator were away."""
+        for _ in range(iterations):
+            self.iteration += 1
+            self.seq += 1
+            self.kept.append(self._result(score))
+
     async def save(self) -> CheckpointRef:
         """Commit a checkpoint without files at the current iteration, and report it."""
+        ref = await self.commit()
+        await self._report(ref)
+        return ref
+
+    async def commit(self) -> CheckpointRef:
+        """The same without a report."""
         ref = CheckpointRef(self.attempt, self.iteration)
         manifest = Manifest(
             experiment=self._opened.experiment_uid,
@@ -108,7 +119,6 @@ class Player:
             results=tuple(self.kept),
         )
         assert await self.store.put_if_absent(self.keys.manifest(ref), manifest.to_bytes())
-        await self._report(ref)
         return ref
 
     async def end(self, outcome: Outcome, *, reason: str = "", score: float = 0.5) -> None:

@@ -14,9 +14,12 @@ from tests.integration.operator_process import OperatorProcess
 from tests.integration.player import Player
 from tune_operator.lifecycle.trial_state import Phase
 from tune_operator.store.object_store import ObjectStore
+from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import RunKeys, SegmentRef
 
 RESULTS = 40
+HOUR = 3600
+"""Results of an hour at one a second."""
 TRIALS = ("00000", "00001", "00002")
 
 
@@ -66,6 +69,32 @@ async def test_no_result_is_lost_or_doubled_when_the_operator_is_killed_again_an
         assert journal.results(trial.name, 1) == [*range(1, RESULTS + 1)]
         assert (trial.phase, trial.attempt, trial.iteration) == (Phase.TERMINATED, 1, RESULTS)
         assert (trial.failures, trial.disruptions, trial.infrastructure) == (0, 0, 0)
+
+
+async def test_an_hour_of_results_comes_from_the_store_when_nobody_took_them(lab: Lab) -> None:
+    """One trial ended without the operator, the other died: its last checkpoint carries them."""
+    made = await lab.apply("hour", numSamples=2, maxConcurrentTrials=2)
+    ended, died = [await lab.player("hour", trial, 1) for trial in TRIALS[:2]]
+    await ended.train(1)
+    await died.train(1)
+    lab.operator.kill()
+    ended.train_alone(HOUR)
+    await ended.end(Outcome.COMPLETED, reason="StoppedByCriteria")
+    await ended.exit(0)
+    died.train_alone(HOUR)
+    await died.commit()
+    await died.exit(1)
+    lab.operator.start()
+    await lab.operator.ready()
+    await lab.trial("hour", "00000", lambda row: row["state"] == "Terminated")
+    again = await lab.player("hour", "00001", 2)
+    assert again.iteration == HOUR + 1
+    await again.train(1)
+    await again.complete()
+    await lab.condition("hour", "Complete", "True", "AllTrialsTerminated")
+    journal = await read_journal(lab, made)
+    for trial in TRIALS[:2]:
+        assert journal.results(trial, 1) == [*range(1, HOUR + 2)]
 
 
 async def test_a_journal_that_cannot_be_read_stops_new_work_and_nothing_is_overwritten(

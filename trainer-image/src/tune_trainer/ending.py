@@ -121,7 +121,7 @@ class Ending:
             attempt=self._attempt.number,
             outcome=end.outcome,
             reason=end.reason,
-            message=cut(end.message),
+            message=cut(self._with_what_is_missing(end.message)),
             iteration=last.iteration if last else self._restored_iteration,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             signal=end.signal,
@@ -129,3 +129,11 @@ class Ending:
             results=self._reporter.undurable(),
             directive=end.directive,
         )
+
+    def _with_what_is_missing(self, message: str) -> str:
+        """Results that the operator will not find anywhere are said, not dropped in silence."""
+        merged = self._reporter.merged
+        if not merged:
+            return message
+        missing = f"{merged} results are missing: the operator was away for too long"
+        return f"{message}; {missing}" if message else missing

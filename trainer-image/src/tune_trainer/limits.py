@@ -27,10 +27,13 @@ class Limits:
     """How long one request of a checkpoint or the exit record is retried, then exit 75."""
     denied: float = 60.0
     """The same while keys, bucket or clock are wrong: a new Pod may have what is right."""
-    spool_results: int = 4096
+    spool_results: int = 8192
     """Results that are kept until the operator calls them durable (see ``spool``)."""
-    spool_bytes: int = 2 * 1024 * 1024
-    """JSON size of those results."""
+    spool_bytes: int = 4 * 1024 * 1024
+    """JSON size of those results, which ride in each manifest and in the exit record.
+
+    An hour at one result a second, with all automatic fields and up to 500 bytes of the user's.
+    """
     result_bytes: int = 32 * 1024
     """JSON size of one result; a larger one loses its largest entries (see ``metrics``)."""
     request_bytes: int = 192 * 1024

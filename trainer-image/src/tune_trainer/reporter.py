@@ -73,7 +73,11 @@ class Reporter:
         """Keep a result and send it as soon as possible; raises Fenced."""
         self.check()
         with self._changed:
+            merged = self._spool.merged
             self._spool.add(result)
+        if not merged and self._spool.merged:
+            log.warning("the operator has been away for so long that the spool is full: of further "
+                        "results only the newest and the best are kept")  # fmt: skip
         self._news.set()
 
     def answer(self, step_seconds: float) -> Directive:
