@@ -3,6 +3,8 @@
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.http_server import Answer, Request
 from tests.unit.trainer.operator_server import OperatorServer, error, session_response
@@ -15,6 +17,11 @@ from tune_trainer.protocol.messages import CONTINUE, SESSION_PATH, Directive, Re
 
 HOUR = 3600
 """Results of an hour at one a second: what counts is how many, not how long they took."""
+
+LONG = 120.0
+"""Seconds in which a busy machine surely trains so often."""
+
+pytestmark = pytest.mark.timeout(LONG * 2)
 
 CONFIG = {
     "lr": 0.000123456789, "momentum": 0.9123456789, "batch_size": 128, "layers": 4,
@@ -58,7 +65,7 @@ def test_a_trainer_ends_without_the_operator_and_leaves_all_results_in_the_store
     operator: OperatorServer, s3: S3Server, trainer: Trainer
 ) -> None:
     operator.script = away
-    code, stderr = ended(start(trainer, operator, s3))
+    code, stderr = ended(start(trainer, operator, s3), LONG)
     assert code == 0, stderr
     end = record(s3)
     assert (end.outcome, end.iteration) == (Outcome.COMPLETED, HOUR)
@@ -83,9 +90,9 @@ def test_an_operator_that_comes_back_gets_each_result_once_and_in_order(
     operator.directive = note
     process = start(trainer, operator, s3, gate=str(gate.folder))
     gate.open(*range(1, HOUR))
-    operator.wait_until(lambda: gate.has_begun(HOUR))
+    operator.wait_until(lambda: gate.has_begun(HOUR), LONG)
     operator.script = None
-    operator.wait_until(lambda: operator.received == HOUR - 1)
+    operator.wait_until(lambda: operator.received == HOUR - 1, LONG)
     assert arrived == list(range(1, HOUR))
     gate.open(HOUR)
     code, stderr = ended(process)

@@ -89,9 +89,11 @@ class OperatorServer:
     def stop(self) -> None:
         self._server.stop()
 
-    def wait_until(self, what: Callable[[], bool]) -> None:
+    def wait_until(self, what: Callable[[], bool], seconds: float = WAIT) -> None:
         """Wait for a condition on what arrived here, or on what the trainer did meanwhile."""
-        soon(lambda: what() or None, "the trainer sends it", WAIT, lambda: f"{self.requests[-3:]}")
+        soon(
+            lambda: what() or None, "the trainer sends it", seconds, lambda: f"{self.requests[-3:]}"
+        )
 
     def restart(self) -> None:
         """Forget what is not durable, as the operator that comes after a crash."""

@@ -104,9 +104,9 @@ def says(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"the trainer ended without saying {text!r}")
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], seconds: float = WAIT) -> tuple[int, str]:
     """Exit code and stderr of a process that ends now."""
-    _, stderr = process.communicate(timeout=WAIT)
+    _, stderr = process.communicate(timeout=seconds)
     return process.returncode, stderr
 
 
