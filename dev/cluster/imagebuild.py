@@ -90,6 +90,7 @@ class ImageBuilder:
             arguments.append(f"--build-arg=BASE_IMAGE={_tag(base)}")
         if not image.generated:
             arguments += hostpip.build_volumes(self._folder)
+            arguments += debian.build_volumes(self._folder)
         arguments += ["--tag", _tag(reference), "--file", str(image.dockerfile), str(context)]
         self._buildah(log, *arguments)
 
@@ -111,8 +112,9 @@ class ImageBuilder:
             self._buildah(self._cache / "logs" / "image-prune.log", "rmi", _tag(reference))
 
     def _generate(self, image: Image, target: Path, log: Path) -> None:
-        if image is images.PYTHON:
-            debian.make_rootfs(target, log, self._commands)
+        if image in (images.PYTHON, images.DEBIAN):
+            suite, *packages = image.recipe.split()
+            debian.make_rootfs(suite, packages, target, log, self._commands)
         elif image is images.PAUSE:
             write_rootfs(target, {"bin/busybox": Path("/bin/busybox")})
         else:

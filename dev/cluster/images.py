@@ -18,9 +18,6 @@ from .paths import HERE, REPOSITORY
 # Never part of an image, whatever a Dockerfile copies.
 SKIPPED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
-PYTHON_SUITE = "bookworm"  # brings Python 3.11
-PYTHON_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
-
 
 @dataclass(frozen=True)
 class Image:
@@ -44,16 +41,19 @@ def _generated(name: str, recipe: str, *, imported: bool = True) -> Image:
     return Image(name, folder / f"{program}.Dockerfile", folder, None, recipe, imported)
 
 
+# Bases, which no Pod runs. Their recipe is a suite of Debian and what it has beside its minimum.
 PYTHON = _generated(
     "dev.local/python:3.11",
-    f"{PYTHON_SUITE} {' '.join(PYTHON_PACKAGES)}",
-    imported=False,  # a base only: no Pod runs it
+    "bookworm ca-certificates python3 python3-pip python3-venv",
+    imported=False,
 )
+DEBIAN = _generated("dev.local/debian:13", "trixie ca-certificates", imported=False)
 PAUSE = _generated("dev.local/pause:dev", "busybox")
 STORE = _generated("dev.local/minio:dev", f"minio {MINIO.key()}")
 
 IMAGES = (
     PYTHON,
+    DEBIAN,
     PAUSE,
     Image(
         "dev.local/tune-trainer:dev",

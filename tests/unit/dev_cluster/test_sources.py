@@ -37,15 +37,15 @@ deb http://mirror.example/debian-security bookworm-security main
 
 @pytest.mark.parametrize("text", [DEB822, ONE_LINE], ids=["deb822", "one line"])
 def test_the_host_s_archive_serves_our_suite(text: str) -> None:
-    assert debian.mirrors(debian.entries(text)) == [
+    assert debian.mirrors(debian.entries(text), "bookworm") == [
         "deb http://mirror.example/debian bookworm main",
         "deb http://mirror.example/debian-security bookworm-security main",
     ]
 
 
 def test_other_archives_are_not_debian_s() -> None:
-    assert debian.mirrors([("http://packages.example/node", "bookworm")]) == []
-    assert debian.mirrors([]) == []
+    assert debian.mirrors([("http://packages.example/node", "bookworm")], "bookworm") == []
+    assert debian.mirrors([], "bookworm") == []
 
 
 def test_source_files_of_both_kinds_are_read(tmp_path: Path) -> None:
@@ -53,7 +53,17 @@ def test_source_files_of_both_kinds_are_read(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "debian.sources").write_text(DEB822)
     (folder / "old.list.disabled").write_text("deb http://off.example/debian bookworm main")
-    assert debian.host_mirrors(tmp_path)[0].startswith("deb http://mirror.example/debian ")
+    assert (
+        debian.host_mirrors("trixie", tmp_path)[0] == "deb http://mirror.example/debian trixie main"
+    )
+
+
+def test_apt_in_a_build_finds_the_host_s_certificates_where_they_are_mounted() -> None:
+    settings = ['Acquire::https::CaInfo "/host/ca.crt";', 'Acquire::http::Proxy "http://p:3128";']
+    assert debian.conf_in_build(settings, "/run/ca.crt").splitlines() == [
+        'Acquire::https::CaInfo "/run/ca.crt";',
+        'Acquire::http::Proxy "http://p:3128";',
+    ]
 
 
 def test_pip_settings_about_the_index_are_taken_the_environment_first() -> None:
