@@ -18,6 +18,7 @@ from tests.model.script import play
 from tune_operator.api.constants import POD_FINALIZER
 from tune_operator.experiment import look as look_module
 from tune_operator.experiment import namespace_end
+from tune_operator.experiment.deletion_causes import DeletionCauses
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.look import Ending, Looker
 from tune_operator.experiment.opening import Opening
@@ -375,7 +376,7 @@ def who_deletes_is_not_asked(patch: Patch) -> None:
     async def overtaken(*_: object) -> bool:
         return False
 
-    patch.setattr(Reconciler, "_overtaken", overtaken)
+    patch.setattr(DeletionCauses, "overtaken", overtaken)
     patch.setattr(namespace_end, "unexplained", lambda *_: frozenset())
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tune_operator.api.constants import EXPERIMENT_FINALIZER
-from tune_operator.experiment import namespace_end
-from tune_operator.experiment.accepted import Accepted
+from tune_operator.experiment.abandoned import abandon, give_up
+from tune_operator.experiment.accepted import Accepted, has_finalizer
 from tune_operator.experiment.claim import Displaced
+from tune_operator.experiment.deletion_causes import DeletionCauses
+from tune_operator.experiment.dry_run import ask_again
 from tune_operator.experiment.gates import (
     DISPLACED_SECONDS,
     REFUSED_SECONDS,
@@ -30,19 +31,16 @@ from tune_operator.experiment.retention import Retention
 from tune_operator.experiment.run import Asked, Key, Run
 from tune_operator.experiment.status_writer import StatusWriter
 from tune_operator.experiment.storage import problem
+from tune_operator.experiment.strays import Strays
 from tune_operator.kube.client import Kube
-from tune_operator.kube.errors import Conflict, Invalid, KubeError, NotFound
+from tune_operator.kube.errors import Conflict, Invalid, NotFound
 from tune_operator.kube.executor import Executor
-from tune_operator.kube.outcomes import first_error
-from tune_operator.kube.resources import EXPERIMENTS
 from tune_operator.lifecycle import pod, status
 from tune_operator.lifecycle.actions import (
     Action,
     AddExperimentFinalizer,
     CreatePod,
     EmitEvent,
-    ReleasePod,
-    RemoveExperimentFinalizer,
 )
 from tune_operator.lifecycle.classify import Then, Verdict
 from tune_operator.lifecycle.conditions import (
@@ -54,7 +52,7 @@ from tune_operator.lifecycle.conditions import (
     merge,
 )
 from tune_operator.lifecycle.decide import Decision, decide
-from tune_operator.lifecycle.events import left_events, waiting_events
+from tune_operator.lifecycle.events import waiting_events
 from tune_operator.lifecycle.judging import SETTLING
 from tune_operator.lifecycle.observation import Observation, Remains
 from tune_operator.lifecycle.pod_view import PodView
@@ -88,10 +86,16 @@ class Reconciler:
     runs: dict[str, Run]
     retention: Retention
 
+    def __post_init__(self) -> None:
+        self._causes = DeletionCauses(self.kube, self.writer, self.queue, self.clock)
+        self._strays = Strays(
+            self.kube, self.looker, self.executor, self.seen, self.runs, self.retention
+        )
+
     async def reconcile(self, key: Key) -> None:
         """Look at one experiment. Errors of the API server are raised: the caller retries."""
         obj = self.objects.get(key)
-        failed = await self._release_strays(key, obj)
+        failed = await self._strays.release(key, obj)
         if obj is not None:
             await self._look(key, obj)
         if failed is not None:
@@ -100,7 +104,7 @@ class Reconciler:
     async def close(self) -> None:
         """Give the stores' connections back."""
         for uid, run in list(self.runs.items()):
-            await self._forget(run.key, uid)
+            await self._strays.forget(run.key, uid)
 
     async def _look(self, key: Key, obj: Mapping[str, Any]) -> None:
         run = await self._run(key, obj)
@@ -124,10 +128,10 @@ class Reconciler:
 
     async def _step(self, run: Run) -> None:
         deleting = bool(run.obj["metadata"].get("deletionTimestamp"))
-        if deleting and EXPERIMENT_FINALIZER not in run.obj["metadata"].get("finalizers", ()):
+        if deleting and not has_finalizer(run.obj):
             # Somebody else's finalizer holds the object. Nothing of it is ours any more: whoever
             # opens its run after us must not be displaced by a look at what is left.
-            await self._abandon(run)
+            await self._act(run, abandon(run, self._pods(run)))
             await self._rest(run)
             return
         accepted = self.gates.accept(run) or await self.gates.recover(run)
@@ -143,7 +147,7 @@ class Reconciler:
         if not ended and not deleting:
             fit = await self.gates.try_pod(run, accepted)
             if run.acceptance.ok is None:
-                self._ask_again(run)
+                ask_again(run, self.queue, self.clock)
             if not fit and not run.durable.trials:
                 await self._refuse(run)
                 return
@@ -157,10 +161,10 @@ class Reconciler:
             run, accepted, self.clock.now(), may_record=may_record, may_start=may_start
         )
         if not (deleting or ended):
-            if await self._overtaken(run, observation.pods):
+            if await self._causes.overtaken(run, observation.pods):
                 self.queue.add(run.key)
                 return
-            observation = self._in_doubt(run, observation)
+            observation = self._causes.in_doubt(run, observation)
         if may_record or deleting or ended:
             await self._decide(run, observation)
         elif self.clock.monotonic() < run.open_after:
@@ -172,32 +176,10 @@ class Reconciler:
         """Nobody knows a specification that was ever accepted: nothing can be judged."""
         if self.clock.monotonic() < run.open_after:
             return  # the run is somebody else's for now, who may know one
-        await (self._give_up(run) if deleting else self._refuse(run))
-
-    async def _overtaken(self, run: Run, pods: Sequence[PodView]) -> bool:
-        """Whether these Pods tell of an end that we had not heard of: then decide again.
-
-        A foreground deletion marks the experiment before its Pods, the end of a namespace deletes
-        them first; either way their events may come before that of the experiment. Taken for
-        disruptions, they would use up budgets, and end a run for good that was only to be stopped.
-        """
-        if self.clock.monotonic() < run.ask_after:
-            return False  # who is asked nothing yet stays unexplained
-        if namespace_end.unexplained(run, pods) and await self.writer.reload(run):
-            return True
-        await namespace_end.ask(self.kube, run, pods, self.clock)
-        return run.namespace_ends is not None
-
-    def _in_doubt(self, run: Run, observation: Observation) -> Observation:
-        """Nobody said of some Pods why they were deleted: they are judged when somebody does."""
-        unexplained = namespace_end.unexplained(run, observation.pods)
-        if unexplained:
-            self._ask_again(run)
-        return replace(observation, unexplained=unexplained)
-
-    def _ask_again(self, run: Run) -> None:
-        """Nobody answered a dry run: its next one is due after a pause."""
-        self.queue.add(run.key, after=run.ask_after - self.clock.monotonic())
+        if deleting:
+            await self._act(run, give_up(run, self._pods(run)))
+        else:
+            await self._refuse(run)
 
     async def _may_record(
         self, run: Run, accepted: Accepted, *, ended: bool, deleting: bool
@@ -327,6 +309,9 @@ class Reconciler:
                     asked, max(1, trial.iteration), news.checkpoint if news else None
                 )
 
+    def _pods(self, run: Run) -> list[PodView]:
+        return self.looker.attempts(run.key[0], run.uid)
+
     async def _act(self, run: Run, actions: Sequence[Action]) -> None:
         outcomes = await self.executor.run(run.obj, actions)
         wait = note(run, outcomes, self.clock.monotonic())
@@ -392,50 +377,6 @@ class Reconciler:
             events = alarms(before.get("conditions") or [], merged)
             await self._act(run, events)
 
-    async def _give_up(self, run: Run) -> None:
-        """Deleted, and nobody can say by which specification it should be settled."""
-        if run.durable.open_attempts:
-            await self._act(run, left_events(settled=False, uri=run.uri))
-        await self._abandon(run)
-
-    async def _abandon(self, run: Run) -> None:
-        """A deleted object that is not to be settled: its Pods end with their grace, it goes."""
-        pods = self.looker.attempts(run.key[0], run.uid)
-        actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
-        actions.append(RemoveExperimentFinalizer(*run.key, run.uid))
-        await self._act(run, actions)
-
-    async def _release_strays(self, key: Key, obj: Mapping[str, Any] | None) -> KubeError | None:
-        """Pods whose experiment is gone, whatever its name stands for now (DESIGN 5.2, sweep).
-
-        Returns why some are still there.
-        """
-        failed: KubeError | None = None
-        current = obj["metadata"]["uid"] if obj else None
-        for uid in sorted(self.seen.get(key, set()) - {current}):
-            run = self.runs.get(uid)
-            if run is not None and run.key != key:
-                # A label that was edited or made up ends nobody's run: its own key looks after it.
-                self._unsee(key, uid)
-                continue
-            pods = [p for p in self.looker.attempts(key[0], uid) if p.experiment == key[1]]
-            if pods and await self._exists(key, uid):
-                continue
-            actions: list[Action] = [ReleasePod(p.namespace, p.name, p.uid) for p in pods]
-            outcomes = await self.executor.run({}, actions)
-            if error := first_error(outcomes):
-                failed = error
-                continue
-            await self._forget(key, uid)
-        return failed
-
-    async def _exists(self, key: Key, uid: str) -> bool:
-        try:
-            live = await self.kube.get(EXPERIMENTS, *key)
-        except NotFound:
-            return False
-        return bool(live["metadata"]["uid"] == uid)
-
     async def _run(self, key: Key, obj: Mapping[str, Any]) -> Run:
         uid = obj["metadata"]["uid"]
         run = self.runs.get(uid)
@@ -444,19 +385,6 @@ class Reconciler:
             self.seen.setdefault(key, set()).add(uid)
         run.refresh(obj)
         return run
-
-    def _unsee(self, key: Key, uid: str) -> None:
-        uids = self.seen.get(key, set())
-        uids.discard(uid)
-        if not uids:
-            self.seen.pop(key, None)
-
-    async def _forget(self, key: Key, uid: str) -> None:
-        self._unsee(key, uid)
-        run = self.runs.pop(uid, None)
-        await self.retention.forget(uid)
-        if run is not None and run.store is not None:
-            await run.store.close()
 
     def _tell(self, run: Run, observation: Observation, decision: Decision) -> list[EmitEvent]:
         """Every verdict with its row and its evidence, once for as long as it stays the same: in

@@ -96,6 +96,11 @@ def recorded(obj: Mapping[str, Any], state: RunState) -> Accepted | None:
     return accept(replace(experiment, accepted_generation=state.generation), raw)
 
 
+def has_finalizer(obj: Mapping[str, Any]) -> bool:
+    """Whether ours holds the object, whatever its specification says."""
+    return EXPERIMENT_FINALIZER in (obj["metadata"].get("finalizers") or [])
+
+
 def _experiment(obj: Mapping[str, Any], spec: TuneExperimentSpec) -> Experiment:
     meta = obj["metadata"]
     return Experiment(
@@ -104,7 +109,7 @@ def _experiment(obj: Mapping[str, Any], spec: TuneExperimentSpec) -> Experiment:
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         deleted=instants.parse(meta.get("deletionTimestamp")),
-        has_finalizer=EXPERIMENT_FINALIZER in (meta.get("finalizers") or []),
+        has_finalizer=has_finalizer(obj),
         spec=spec,
         labels=meta.get("labels") or {},
     )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from tune_operator.experiment.run import Run
+from tune_operator.experiment.run import Key, Run
 from tune_operator.kube.client import Kube
 from tune_operator.kube.errors import (
     AlreadyExists,
@@ -22,6 +22,7 @@ from tune_operator.kube.errors import (
 from tune_operator.kube.resources import PODS
 from tune_operator.runtime.backoff import Backoff
 from tune_operator.runtime.clock import Clock
+from tune_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -57,3 +58,8 @@ async def would_create(kube: Kube, run: Run, body: Mapping[str, Any], clock: Clo
         logger.warning("nobody says whether Pods can be created: %s; again later", error)
         raise Unanswered from error
     run.unanswered = 0
+
+
+def ask_again(run: Run, queue: WorkQueue[Key], clock: Clock) -> None:
+    """Nobody answered a dry run: its next one is due after a pause."""
+    queue.add(run.key, after=run.ask_after - clock.monotonic())
