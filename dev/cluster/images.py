@@ -68,6 +68,12 @@ IMAGES = (
         "dev.local/tune-trainer:dev",
     ),
     Image(
+        "dev.local/shell:dev",
+        REPOSITORY / "examples" / "shell" / "Dockerfile",
+        REPOSITORY / "examples" / "shell",
+        DEBIAN.name,
+    ),
+    Image(
         "dev.local/tune-operator:dev",
         REPOSITORY / "operator" / "Dockerfile",
         REPOSITORY,
