@@ -80,6 +80,12 @@ IMAGES = (
         PYTHON.name,
     ),
     STORE,
+    Image(
+        "dev.local/convnet:dev",
+        REPOSITORY / "examples" / "convnet" / "Dockerfile",
+        REPOSITORY,
+        DEBIAN.name,
+    ),
 )
 
 

@@ -212,6 +212,14 @@ class Stage:
         refs = (parse_manifest_key(item.object_name or "") for item in listed)
         return sorted(ref for ref in refs if ref is not None)
 
+    def commits(self, name: str, trial: str) -> None:
+        """Wait until a trial that goes on has committed a checkpoint."""
+
+        def committed() -> bool:
+            return bool(self.committed(name, self.uid(name), trial))
+
+        soon(committed, f"trial {trial} of {name} commits", PATIENCE, lambda: self.explain(name))
+
     def commit_late(self, name: str, uid: str, newest: CheckpointRef, iteration: int) -> None:
         """A manifest of a later iteration lands for an attempt that was given up."""
         keys = _keys(name, uid, "00000")
