@@ -97,5 +97,43 @@ def test_documents_name_only_what_exists(page: str) -> None:
     named = set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", text, re.MULTILINE))
     assert named
     assert named - targets == set()
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *sorted(
+        str(path.relative_to(ROOT))
+        for folder in ("docs", "dev", "tests")
+        for path in (ROOT / folder).rglob("*.md")
+    ),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documents_link_to_what_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for link, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#?)([^)]*)\)", text):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), f"{link}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("dockerfile", ["trainer-image/Dockerfile", "examples/convnet/Dockerfile"])
+def test_our_images_have_the_lines_that_a_training_image_is_told_to_add(dockerfile: str) -> None:
+    page = (ROOT / "docs" / "images.md").read_text()
+    snippet = page.partition("```dockerfile\n")[2].partition("```")[0]
+    environment, user, entrypoint = snippet.splitlines()[-3:]
+    lines = (ROOT / dockerfile).read_text().splitlines()
+    assert lines[-1] == entrypoint
+    assert [line for line in lines if line.startswith("USER ")][-1] == user
+    set_there = {word for line in lines if line.startswith("ENV ") for word in line.split()}
+    assert set(environment.split()) <= set_there
