@@ -84,7 +84,7 @@ def test_an_interrupted_trial_ends_like_an_undisturbed_one(
     assert (calm.outcome, calm.iteration) == (Outcome.COMPLETED, LAST)
     assert example.good(metrics(calm)[-1])
 
-    slow = example.session | {"config": example.session["config"] | {"step_seconds": 0.1}}
+    slow = example.session | {"config": example.session["config"] | {"step_seconds": 0.3}}
     operator.results.clear()
     operator.session = session_response(s3.endpoint, attempt=2, **slow)
     process = trainer.start(example.entrypoint, attempt=2)

@@ -60,7 +60,8 @@ class Laptop:
 
     def results(self, attempt: int) -> dict[int, int]:
         """The value of each iteration."""
-        lines = (self.run_folder / "results.jsonl").read_text().splitlines()
+        # The last line may still be on its way.
+        *lines, _ = (self.run_folder / "results.jsonl").read_text().split("\n")
         rows = [json.loads(line) for line in lines]
         return {
             row["metrics"]["training_iteration"]: row["metrics"]["value"]

@@ -121,7 +121,7 @@ def test_a_second_sigint_ends_at_once(
     process = trainer.start("counting:Count")
     operator.wait_until(lambda: bool(operator.sessions))
     gate.open(1)
-    operator.wait_until(lambda: operator.received == 1)
+    operator.wait_until(lambda: operator.received == 1 and gate.has_begun(2))
     process.send_signal(signal.SIGINT)
     says(process, "SIGINT: saving")
     process.send_signal(signal.SIGINT)

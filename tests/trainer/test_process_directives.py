@@ -1,11 +1,13 @@
 """Stop and Checkpoint, and operators that restart, against the whole trainer as a process."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.unit.trainer.operator_server import OperatorServer, session_response
+from tests.polling import soon
+from tests.unit.trainer.operator_server import WAIT, OperatorServer, session_response
 from tests.unit.trainer.process import (
     Gate,
     Trainer,
@@ -37,15 +39,30 @@ class AskedFrom:
         return self._directive if self._reached else CONTINUE
 
 
+def heard_in(
+    gate: Gate, iteration: int, directive: Callable[[ResultsRequest], Directive]
+) -> Callable[[ResultsRequest], Directive]:
+    """The directive once this iteration has begun: an operator may answer before it does."""
+
+    def answer(request: ResultsRequest) -> Directive:
+        found = directive(request)
+        if found is not CONTINUE:
+            what = f"iteration {iteration} begins"
+            soon(lambda: gate.has_begun(iteration) or None, what, WAIT, str)
+        return found
+
+    return answer
+
+
 @pytest.mark.parametrize("at_end", [True, False], ids=["saves at its end", "does not save"])
 def test_a_stop_ends_the_trial_with_its_iteration(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate, *, at_end: bool
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, at_end=at_end)
-    operator.directive = AskedFrom(2, STOP)
+    operator.directive = heard_in(gate, 3, AskedFrom(2, STOP))
     process = trainer.start("counting:Count")
     gate.open(1, 2)
-    says(process, "Stop (s-1)")  # the third iteration runs
+    says(process, "Stop (s-1)")
     gate.open_all()
     code, stderr = ended(process)
     assert code == 0, stderr
@@ -79,7 +96,7 @@ def test_a_signal_after_a_stop_changes_nothing(
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, frequency=2, at_end=True)
     # Heard with the answer to the checkpoint, while the third iteration runs.
-    operator.directive = lambda request: STOP if request.checkpoints else CONTINUE
+    operator.directive = heard_in(gate, 3, saved_stops)
     process = trainer.start("counting:Count")
     gate.open(1, 2)
     says(process, "Stop (s-1)")
@@ -99,7 +116,7 @@ def test_an_iteration_that_outlasts_the_grace_is_given_up_although_a_stop_was_he
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, frequency=2)
-    operator.directive = lambda request: STOP if request.checkpoints else CONTINUE
+    operator.directive = heard_in(gate, 3, saved_stops)
     process = trainer.start("counting:Count", grace=1.0)
     gate.open(1, 2)
     says(process, "Stop (s-1)")
@@ -115,7 +132,7 @@ def test_a_checkpoint_is_made_and_told_at_once_and_training_goes_on(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    operator.directive = AskedFrom(2, CHECKPOINT)  # and never withdrawn
+    operator.directive = heard_in(gate, 3, AskedFrom(2, CHECKPOINT))  # and never withdrawn
     process = trainer.start("counting:Count")
     gate.open(1, 2)
     says(process, "Checkpoint (c-1)")
@@ -156,6 +173,10 @@ def test_an_end_with_more_results_than_a_request_holds_leaves_them_in_the_store(
     end = record(s3)
     assert [result.seq for result in end.results] == list(range(1, 1001))
     assert operator.completed == [replace(end, results=(), last_result=None)]
+
+
+def saved_stops(request: ResultsRequest) -> Directive:
+    return STOP if request.checkpoints else CONTINUE
 
 
 def takes_all_until(operator: OperatorServer, seq: int) -> None:
