@@ -48,11 +48,11 @@ class AuditLog:
         ]
 
     def writes(self, since: str) -> list[str]:
-        """What was written after a moment (RFC 3339), in short."""
+        """What was begun to be written after a moment (RFC 3339), in short."""
         return [
             f"{event['verb']} {_name(event['objectRef'])} by {event.get('userAgent', '?')[:40]}"
             for event in self._events()
-            if event["stageTimestamp"] > since
+            if event["requestReceivedTimestamp"] > since
         ]
 
     def count(self, resource: str, subresource: str = "") -> int:
