@@ -3,6 +3,8 @@
 import copy
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -238,6 +240,15 @@ class Stage:
         events = self.shell.json(*KUBECTL, "get", "events", selector, "--output=json")["items"]
         pods = (event["involvedObject"]["name"] for event in events)
         return [pod for pod in pods if pod.startswith(f"{name}-")]
+
+    @contextmanager
+    def sees(self, pod: str, path: str, value: object) -> Iterator[None]:
+        """Around a block in which a Pod's status comes to say this, if only before the Pod goes."""
+        wanted = f"--for=jsonpath={{{path}}}={value}"
+        wait = (*KUBECTL, "wait", f"pod/{pod}", wanted, f"--timeout={2 * PATIENCE:.0f}s")
+        with self.shell.background(*wait) as waiting:
+            yield
+            assert waiting.wait(PATIENCE) == 0, f"{path} of Pod {pod} never was {value}"
 
     def gone(self, name: str) -> None:
         """Wait until neither the experiment nor any of its Pods exists."""

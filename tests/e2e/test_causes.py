@@ -28,7 +28,8 @@ def _early(stage: Stage) -> None:
     stage.apply(
         "litters",
         **{
-            **slow(60, 0, litter_at=2, first_pace=1),
+            # The kubelet looks every ten seconds, and leaves two: for an iteration and a save.
+            **slow(400, 0, litter_at=2, first_pace=0.2),
             "trainer": None,
             "template": unruly_template(limits={"ephemeral-storage": "20Mi"}),
         },

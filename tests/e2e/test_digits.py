@@ -7,16 +7,16 @@ import pytest
 
 from dev.demo.errors import StepFailed
 from dev.demo.target import NAMESPACE, SYSTEM_NAMESPACE
-from tests.e2e.stage import KUBECTL, PATIENCE, Stage
-from tests.e2e.workload import slow
-from tests.polling import soon
+from tests.e2e.stage import KUBECTL, Stage
+from tests.e2e.workload import slow, unruly
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def test_an_evicted_trial_ends_like_an_undisturbed_one(stage: Stage) -> None:
-    stage.apply("undisturbed", **slow(16, 0.2))
-    stage.apply("evicted", **slow(16, 0.2))
+def test_an_evicted_trial_ends_like_an_undisturbed_one(
+    stage: Stage, undisturbed: dict[str, Any]
+) -> None:
+    stage.apply("evicted", **{**slow(16, 0, first_pace=1), "trainer": unruly()})
     stage.reaches("evicted", 6)
     pod = stage.pod("evicted", "00000")
     stage.evict(pod)
@@ -28,11 +28,8 @@ def test_an_evicted_trial_ends_like_an_undisturbed_one(stage: Stage) -> None:
         "EvictionByEvictionAPI",
         0,
     )
-    stage.condition("undisturbed", "Complete")
-    calm = stage.row("undisturbed")
-    assert (row["attempt"], calm["attempt"]) == (2, 1)
-    assert row["objectiveValue"] == calm["objectiveValue"]
-    assert row["iteration"] == calm["iteration"] == 16
+    assert (row["attempt"], row["iteration"]) == (2, 16)
+    assert row["objectiveValue"] == undisturbed["objectiveValue"]
     uid = stage.get("evicted")["metadata"]["uid"]
     first = [ref.iteration for ref in stage.committed("evicted", uid) if ref.attempt == 1]
     second = [ref.iteration for ref in stage.committed("evicted", uid) if ref.attempt == 2]
@@ -44,26 +41,16 @@ def test_exit_code_0_after_sigterm_is_a_preemption_and_no_success(stage: Stage) 
     stage.apply("succeeded", **slow(60, 0.2))
     stage.reaches("succeeded", 2)
     pod = stage.pod("succeeded", "00000")
-    phases: list[str] = []
-    watch = (*KUBECTL, "get", "pod", pod, "--watch", "--output=jsonpath={.status.phase}{'\\n'}")
-    with stage.shell.background(*watch) as watching:
+    with stage.sees(pod, ".status.phase", "Succeeded"):
         stage.evict(pod)
-        row = soon(
-            lambda: (found := stage.row("succeeded")).get("attempt") == 2 and found,
-            "the second attempt starts",
-            PATIENCE,
-            lambda: stage.explain("succeeded"),
-        )
-        watching.kill()
-        phases = (watching.stdout.read() if watching.stdout else "").split()
-    assert phases[-1] == "Succeeded"
+        row = stage.attempt("succeeded", 2)
     assert (row["state"], row["disruptions"], row.get("failures", 0)) == ("Running", 1, 0)
     assert stage.get("succeeded")["status"]["done"] == "0/1"
     stage.shell.run(*KUBECTL, "delete", "tx", "succeeded")
 
 
 def test_a_killed_trainer_comes_back_at_its_last_periodic_checkpoint(stage: Stage) -> None:
-    stage.apply("killed", **slow(13, 0.3))
+    stage.apply("killed", **{**slow(13, 0, first_pace=1), "trainer": unruly()})
     pod = stage.pod("killed", "00000")
     stage.reaches("killed", 7)
     stage.sigkill(NAMESPACE, pod, "trainer")

@@ -19,7 +19,7 @@ def test_an_example_runs_to_its_end_through_an_eviction(stage: Stage, name: str)
     folder = EXAMPLE.parent / name
     stage.source(f"{name}-source", folder / f"{name}.py")
     stage.apply(name, folder, **EXAMPLES[name])
-    stage.reaches(name, 12)
+    stage.reaches(name, 4)
     stage.evict(stage.pod(name, "00000"))
     stage.condition(name, "Complete", reason="AllTrialsTerminated")
     row = stage.row(name)

@@ -19,14 +19,19 @@ STOP_BOUND = 32
 def test_suspended_and_back_ends_like_an_undisturbed_one(
     stage: Stage, undisturbed: dict[str, Any]
 ) -> None:
-    stage.apply("suspended", **slow(16, 0.5))
+    stage.apply("suspended", **{**slow(16, 0, first_pace=1), "trainer": unruly()})
     reported = stage.reaches("suspended", 6)["iteration"]
     stage.change("suspended", suspend=True)
     stage.condition("suspended", "Suspended", reason="Suspended")
     soon(
         lambda: not stage.pods("suspended"), "no Pod", PATIENCE, lambda: stage.explain("suspended")
     )
-    assert stage.killed("suspended") != []
+    soon(
+        lambda: stage.killed("suspended"),
+        "the kubelet tells that it sent a signal",
+        PATIENCE,
+        lambda: stage.explain("suspended"),
+    )
     row = stage.row("suspended")
     assert (row["state"], row["attempt"]) == ("Pending", 1)
     assert "lastInterruption" not in row, "a pause is none"
