@@ -191,6 +191,26 @@ class Lab:
 
         return await self.until(found, f"event {reason}", name)
 
+    async def told(self, name: str, reason: str) -> list[str]:
+        """Messages of all events of this reason, a repeated one as often as it was told."""
+        items, _ = await self.kube.list(EVENTS, self.namespace)
+        return [
+            event["message"]
+            for event in items
+            if (event["involvedObject"]["name"], event["reason"]) == (name, reason)
+            for _ in range(event.get("count", 1))
+        ]
+
+    async def only(self, name: str, *pods: Mapping[str, Any]) -> None:
+        """Wait until these are all Pods: an attempt begins before the last one's is released."""
+        wanted = {pod["metadata"]["uid"] for pod in pods}
+
+        async def found() -> bool:
+            return {pod["metadata"]["uid"] for pod in await self.pods(name)} == wanted
+
+        names = ", ".join(pod["metadata"]["name"] for pod in pods)
+        await self.until(found, f"{names} are all Pods", name)
+
     async def no_pods(self, name: str) -> None:
         """Wait until the last Pod was released: that comes after the status was written."""
 

@@ -74,14 +74,7 @@ class Pair:
 
     async def only(self, *players: Player) -> None:
         """Wait until these are all Pods of the experiment."""
-        wanted = {player.pod["metadata"]["uid"] for player in players}
-
-        async def found() -> bool:
-            pods = await self.lab.pods(self.name)
-            return {pod["metadata"]["uid"] for pod in pods} == wanted
-
-        names = ", ".join(player.name for player in players)
-        await self.lab.until(found, f"{names} are all Pods", self.name)
+        await self.lab.only(self.name, *(player.pod for player in players))
 
     async def unnoticed(self) -> None:
         """The bystander is heard in its first attempt, and the sums are the victim's alone."""

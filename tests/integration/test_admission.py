@@ -66,6 +66,7 @@ def has_failed(pod: dict[str, Any]) -> bool:
 async def test_what_runs_is_heard_and_settled_and_a_deleted_pod_waits_for_its_reason(
     lab: Lab,
 ) -> None:
+    lab.patience = 60  # who is not answered asks again after up to 36 s
     await lab.apply("guarded", numSamples=2, maxConcurrentTrials=2)
     deleted, failed = [await lab.player("guarded", trial, 1) for trial in ("00000", "00001")]
     await deleted.annotate({"tune.dev/exit-on-delete": "1"})

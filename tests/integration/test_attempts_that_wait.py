@@ -7,21 +7,10 @@ from tests.integration.fleet import HOSTNAME, Fleet, template
 from tests.integration.lab import Lab
 from tests.integration.pair import Ended, Pair, counters
 from tests.integration.player import annotate
-from tune_operator.kube.resources import EVENTS, EXPERIMENTS, PODS
+from tune_operator.kube.resources import EXPERIMENTS, PODS
 
 GATE: dict[str, Any] = {"schedulingGates": [{"name": "tests.tuneoperator.io/gate"}]}
 AT_ONCE = {"initialSeconds": 0, "maxSeconds": 0}
-
-
-async def told(lab: Lab, name: str, reason: str) -> list[str]:
-    """Messages of all events of this reason, a repeated one as often as it was told."""
-    items, _ = await lab.kube.list(EVENTS, lab.namespace)
-    return [
-        event["message"]
-        for event in items
-        if (event["involvedObject"]["name"], event["reason"]) == (name, reason)
-        for _ in range(event.get("count", 1))
-    ]
 
 
 async def open_gate(lab: Lab, pod: dict[str, Any]) -> None:
@@ -60,7 +49,8 @@ async def test_only_a_start_on_a_node_is_timed(lab: Lab, fleet: Fleet) -> None:
         assert "deletionTimestamp" not in still["metadata"]
         (row,) = (await lab.get(name))["status"]["trials"]
         assert (counters(row), row.get("lastInterruption")) == ((0, 0, 0), None)
-        (message,) = await told(lab, name, "TrialNotScheduled")
+        await lab.event(name, "TrialNotScheduled")
+        (message,) = await lab.told(name, "TrialNotScheduled")
         assert message.startswith("trial 00000 attempt 1 waits for a node")
     await open_gate(lab, gated)
     await (await lab.player("gated", "00000", 1)).complete()
@@ -78,8 +68,7 @@ async def test_a_pod_deleted_before_it_was_scheduled_counts_one_disruption(lab: 
     player = await lab.player("early", "00000", 2)
     assert player.session is not None
     assert player.session.plan == ()
-    (pod,) = await lab.pods("early")
-    assert pod["metadata"]["uid"] == second["metadata"]["uid"]
+    await lab.only("early", second)
 
 
 async def test_a_pod_that_its_node_refuses_costs_no_budget(lab: Lab) -> None:
@@ -103,10 +92,14 @@ async def test_a_pod_that_its_node_refuses_costs_no_budget(lab: Lab) -> None:
 async def test_a_trainer_that_reports_nothing_is_ended_and_one_that_reports_in_time_is_not(
     lab: Lab,
 ) -> None:
-    """Both have ten seconds, the least there is; the second one speaks up after five."""
+    """Both have ten seconds, the least there is; the second one speaks up after five.
+
+    And once more when the first one's time is over: what happens then may take its ten seconds.
+    """
     failure = {"progressDeadlineSeconds": 10, "maxFailures": 1, "backoff": AT_ONCE}
     pair = await Pair.start(lab, "silent", failure=failure)
     await pair.victim.annotate({"tune.dev/hang": "true"})  # so that the intent can be seen
+    await pair.bystander.train(1)
     half_time = time.monotonic() + 5
 
     async def over() -> bool:
@@ -119,6 +112,7 @@ async def test_a_trainer_that_reports_nothing_is_ended_and_one_that_reports_in_t
         return str((await lab.get("silent"))["status"]["live"]["00000"]).endswith("/hung")
 
     await lab.until(hung, "the intent is recorded", "silent")
+    await pair.bystander.train(1)
     await lab.pod("silent", "00000", 1, lambda pod: "deletionTimestamp" in pod["metadata"])
     await pair.victim.annotate({"tune.dev/hang": "false"})
     await pair.resumed(Ended(3, "failed", "ProgressDeadlineExceeded", failures=1))

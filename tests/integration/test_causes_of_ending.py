@@ -134,11 +134,15 @@ async def test_preemption_by_the_scheduler_counts_one_disruption_and_the_trial_w
         rival = await lab.kube.create(PODS, lab.namespace, body)
         row = await lab.trial("outranked", "00000", lambda row: row["attempt"] == 2)
     Ended(11, "preempted", "PreemptionByScheduler", disruptions=1).check(row, 1)
-    assert "attempt 2 waits" in await lab.event("outranked", "TrialNotScheduled")
+
+    async def waits() -> bool:
+        told = await lab.told("outranked", "TrialNotScheduled")
+        return any("attempt 2 waits" in message for message in told)
+
+    await lab.until(waits, "attempt 2 waits for room", "outranked")
     await lab.delete_pod(rival)
     second = await lab.player("outranked", "00000", 2)
     assert second.iteration == 2
-    (pod,) = await lab.pods("outranked")
-    assert pod["metadata"]["uid"] == second.pod["metadata"]["uid"]
-    row = await lab.trial("outranked", "00000", lambda row: row["node"] == node)
+    await lab.only("outranked", second.pod)
+    row = await lab.trial("outranked", "00000", lambda row: row.get("node") == node)
     Ended(11, "preempted", "PreemptionByScheduler", disruptions=1).check(row, 1)

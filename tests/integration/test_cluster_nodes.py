@@ -1,12 +1,12 @@
 """What other tests rely on: a node can be lost and found again, and the audit log tells of Pods."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.clusters import Cluster
+from tests.integration.audit import audited
 from tests.integration.link import account_ready, attempt_pod
 from tests.polling import eventually
 from tune_operator.kube.client import Kube
@@ -80,10 +80,8 @@ async def test_a_node_is_lost_and_found(cluster: Cluster, kube: Kube, namespace:
 def history(cluster: Cluster, pod: dict[str, Any]) -> list[dict[str, Any]]:
     """What the audit log says about this Pod, less who set its status."""
     meta = pod["metadata"]
-    audit = Path(json.loads(tool("describe", cluster))["audit"])
     events = []
-    for line in audit.read_text().splitlines():
-        event = json.loads(line)
+    for event in audited(cluster):
         about = event["objectRef"]
         created = event.get("responseObject", {}).get("metadata", {})
         if (

@@ -104,9 +104,11 @@ async def test_a_journal_that_cannot_be_read_stops_new_work_and_nothing_is_overw
     damage = {"torn": 1, "newer": 1, "claimed": 0}
     made = {name: await lab.apply(name, numSamples=2) for name in damage}
     players = {name: await lab.player(name, "00000", 1) for name in damage}
-    for player in players.values():
+    for name, player in players.items():
         await player.train(2)
         await player.save()
+        # Shown, it is journaled: no segment is on its way when the journal is read below.
+        await lab.trial(name, "00000", lambda row: "checkpoint" in row)
     lab.operator.kill()
     bad: dict[str, str] = {}
     good: dict[str, bytes] = {}

@@ -140,7 +140,7 @@ async def test_a_node_that_is_written_off_counts_one_disruption(lab: Lab, outage
         "switched-off", Ended(11, "preempted", "DeletionByTaintManager", disruptions=1)
     )
     assert second.pod["spec"]["nodeName"] == outage.spare
-    assert await outage.pods("switched-off") == ["2"]
+    await lab.only("switched-off", second.pod)
 
 
 async def test_a_node_whose_object_is_deleted_counts_one_disruption(
@@ -150,14 +150,15 @@ async def test_a_node_whose_object_is_deleted_counts_one_disruption(
         "vanished", Ended(11, "preempted", "DeletionByPodGC", disruptions=1)
     )
     assert second.pod["spec"]["nodeName"] == outage.spare
-    assert await outage.pods("vanished") == ["2"]
+    await lab.only("vanished", second.pod)
 
 
 async def test_an_overdue_pod_whose_node_is_gone_waits_for_pod_gc(lab: Lab, outage: Outage) -> None:
-    await outage.resumed("orphaned", Ended(11, "preempted", "DeletionByPodGC", disruptions=1))
+    ended = Ended(11, "preempted", "DeletionByPodGC", disruptions=1)
+    second = await outage.resumed("orphaned", ended)
     assert 6 in outage.rows("orphaned")
     assert 7 not in outage.rows("orphaned")
-    assert await outage.pods("orphaned") == ["2"]
+    await lab.only("orphaned", second.pod)
 
 
 async def test_a_zombie_is_fenced_and_changes_nothing_any_more(lab: Lab, outage: Outage) -> None:
@@ -193,13 +194,9 @@ async def test_a_pod_that_is_forced_off_a_silent_node_is_fenced_like_any_other(
     lab: Lab, outage: Outage
 ) -> None:
     """Our finalizer keeps the object: ``--force`` ends no process, so its attempt is not over."""
-    await outage.resumed("forced", Ended(7, "lost", "NodeUnreachable", disruptions=1))
+    second = await outage.resumed("forced", Ended(7, "lost", "NodeUnreachable", disruptions=1))
     assert not {16, 17} & outage.rows("forced")
-
-    async def released() -> bool:
-        return await outage.pods("forced") == ["2"]
-
-    await lab.until(released, "the object is let go", "forced")
+    await lab.only("forced", second.pod)  # the object is let go
 
 
 async def test_a_completion_before_the_fence_wins(lab: Lab, outage: Outage) -> None:
@@ -263,8 +260,8 @@ async def test_with_policy_wait_nothing_happens_while_the_node_is_away(
     (row,) = (await lab.get("waiting"))["status"]["trials"]
     assert (row["attempt"], counters(row), row.get("lastInterruption")) == (1, (0, 0, 0), None)
     assert await outage.pods("waiting") == ["1"]
-    assert 5 in outage.rows("waiting")
     assert "unreachable" in await lab.event("waiting", "TerminationOverdue")
+    assert 5 in outage.rows("waiting")
 
 
 async def test_a_node_that_comes_back_ends_its_zombies_and_costs_the_patient_nothing(
@@ -273,8 +270,9 @@ async def test_a_node_that_comes_back_ends_its_zombies_and_costs_the_patient_not
     """A Pod that was deleted meanwhile ends; one that tolerates the outage runs on."""
     await lab.trial("fenced", "00000", lambda row: row["attempt"] > 1)
     await outage.fleet.find(outage.silent)
-    await outage.resumed("waiting", Ended(11, "preempted", "DeletionByTaintManager", disruptions=1))
-    assert await outage.pods("waiting") == ["2"]
+    ended = Ended(11, "preempted", "DeletionByTaintManager", disruptions=1)
+    second = await outage.resumed("waiting", ended)
+    await lab.only("waiting", second.pod)
 
     async def released() -> bool:
         return "1" not in await outage.pods("fenced") + await outage.pods("suspended")

@@ -86,6 +86,7 @@ async def test_an_experiment_deleted_while_the_operator_was_dead_goes_when_it_is
     lab.operator.kill()
     await lab.delete("orphan")
     lab.operator.start()
+    await lab.operator.ready()
     await lab.gone("orphan")
 
 

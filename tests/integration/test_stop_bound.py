@@ -80,8 +80,7 @@ async def held(lab: Lab) -> Player:
     await first.exit(0)
     second = await lab.player("held", "00000", 2)
     assert second.iteration == 2
-    (old,) = [pod for pod in await lab.pods("held") if pod["metadata"]["name"] == first.name]
-    assert old["metadata"]["finalizers"] == [FOREIGN]
+    await lab.pod("held", "00000", 1, lambda pod: pod["metadata"]["finalizers"] == [FOREIGN])
     return first
 
 

@@ -29,6 +29,7 @@ async def unseen(lab: Lab, delete: Deletion, players: list[Player]) -> None:
     lab.operator.kill()
     await delete()
     lab.operator.start()
+    await lab.operator.ready()
 
 
 async def interrupted(lab: Lab, delete: Deletion, players: list[Player]) -> None:
@@ -41,6 +42,7 @@ async def interrupted(lab: Lab, delete: Deletion, players: list[Player]) -> None
     lab.operator.kill()
     await asyncio.gather(*(player.annotate({"tune.dev/hang": "false"}) for player in players))
     lab.operator.start()
+    await lab.operator.ready()
 
 
 async def saving(lab: Lab, name: str, trial: str) -> Player:
@@ -91,7 +93,6 @@ async def test_delete_ends_all_in_order_with_every_cascade(
         assert len(journal.state.trials) == 2, "nobody started meanwhile"
     for player in players:
         assert await player.store.list(player.keys.manifest(CheckpointRef(1, 2)))
-    await lab.operator.ready()
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["", "after a restart"])
@@ -139,6 +140,7 @@ async def test_a_foreign_finalizer_holds_the_object_and_nothing_of_ours(lab: Lab
     assert (await read_journal(lab, made)).released
     lab.operator.kill()
     lab.operator.start()
+    await lab.operator.ready()
     # Another experiment that runs from start to end proves that this one was looked at.
     await lab.apply("other")
     await (await lab.player("other", "00000", 1)).complete()
@@ -149,4 +151,3 @@ async def test_a_foreign_finalizer_holds_the_object_and_nothing_of_ours(lab: Lab
     ops = [{"op": "remove", "path": "/metadata/finalizers"}]
     await lab.kube.json_patch(EXPERIMENTS, lab.namespace, "held", ops)
     await lab.gone("held")
-    await lab.operator.ready()

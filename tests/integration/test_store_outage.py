@@ -8,7 +8,6 @@ from tests.integration.journaled import read_journal
 from tests.integration.lab import Lab
 from tests.integration.link import Link, link_to
 from tests.integration.pair import counters
-from tune_operator.kube.resources import EVENTS
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
@@ -59,7 +58,7 @@ async def test_trials_start_after_an_outage_train_through_another_and_pay_for_no
     async with unsteady_store(lab) as (link, storage):
         link.refuse()
         made = await lab.apply("weathered", storage=storage)
-        reason = (await lab.condition("weathered", "StorageAvailable", "False")).partition(":")[0]
+        await lab.condition("weathered", "StorageAvailable", "False")
         assert not await lab.pods("weathered")
         link.restore()
         player = await lab.player("weathered", "00000", 1)
@@ -71,8 +70,14 @@ async def test_trials_start_after_an_outage_train_through_another_and_pay_for_no
         assert (answer.received, answer.durable) == (5, 2)
         await lab.condition("weathered", "StorageAvailable", "False")
         lab.operator.kill()
+        tried = link.connections
         lab.operator.start()
         await lab.operator.ready()
+
+        async def found_away() -> bool:
+            return link.connections > tried
+
+        await lab.until(found_away, "the new operator tries the store", "weathered")
         await lab.condition("weathered", "StorageAvailable", "False")
         (pod,) = await lab.pods("weathered")
         assert pod["metadata"]["uid"] == player.pod["metadata"]["uid"]
@@ -85,14 +90,7 @@ async def test_trials_start_after_an_outage_train_through_another_and_pay_for_no
         assert journal.results("00000", 1) == [*range(1, 11)]
         row = await lab.trial("weathered", "00000", lambda row: row["state"] == "Terminated")
         assert (row["attempt"], counters(row)) == (1, (0, 0, 0))
-        assert len(await told(lab, "weathered", reason)) <= 2, "one for each outage"
-
-
-async def told(lab: Lab, name: str, reason: str) -> list[str]:
-    """Messages of the experiment's events of this reason."""
-    items, _ = await lab.kube.list(EVENTS, lab.namespace)
-    found = [e for e in items if (e["involvedObject"]["name"], e["reason"]) == (name, reason)]
-    return [e["message"] for e in found for _ in range(e.get("count", 1))]
+        assert len(await lab.told("weathered", "StorageUnavailable")) <= 2, "one for each outage"
 
 
 async def test_deleting_during_an_outage_leaves_nothing_behind(lab: Lab) -> None:

@@ -173,15 +173,18 @@ async def test_a_flapping_suspend_counts_nothing_and_never_makes_two_of_one_tria
             running = [pod for pod in await lab.pods("flaps") if alive(pod)]
             assert len(running) <= 1
 
-    async def settled() -> Player | None:
-        row = (await lab.get("flaps"))["status"]["trials"][0]
-        pods = await lab.pods("flaps")
-        ends = [pod for pod in pods if "deletionTimestamp" in pod["metadata"]]
-        if row["state"] != "Running" or len(pods) != 1 or ends:
-            return None
-        return await lab.player("flaps", "00000", row["attempt"])
+    await noticed(lab, "flaps")
 
-    player = await lab.until(settled, "one attempt is left", "flaps")
+    async def settled() -> int | None:
+        # An attempt that is to be stopped still reads Running: until it ends, its intent stays.
+        status = (await lab.get("flaps"))["status"]
+        (row,) = status["trials"]
+        stays = status["live"].get("00000", "").endswith("/")
+        alone = len(await lab.pods("flaps")) == 1
+        return int(row["attempt"]) if stays and alone and row["state"] == "Running" else None
+
+    attempt = await lab.until(settled, "one attempt is left", "flaps")
+    player = await lab.player("flaps", "00000", attempt)
     assert player.iteration == 2
     await player.complete()
     await lab.condition("flaps", "Complete", "True")

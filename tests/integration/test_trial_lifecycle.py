@@ -36,8 +36,12 @@ async def test_pods_that_are_made_and_deleted_are_counted(lab: Lab) -> None:
     await (await lab.player("counted", "00000", 1)).complete()
     await lab.condition("counted", "Complete", "True")
     await lab.no_pods("counted")
-    after = [await lab.operator.metric(name) for name in counters]
-    assert all(later > earlier for earlier, later in zip(before, after, strict=True))
+
+    async def counted() -> bool:
+        after = [await lab.operator.metric(name) for name in counters]
+        return all(later > earlier for earlier, later in zip(before, after, strict=True))
+
+    await lab.until(counted, "both are counted", "counted")
 
 
 async def test_an_evicted_trial_resumes_at_its_last_checkpoint_and_counts_one_disruption(
@@ -95,9 +99,9 @@ async def test_a_failing_trial_gets_n_retries_and_then_errors(
     assert ended["failures"] == 2
     assert (ended["lastInterruption"]["reason"], ended["lastInterruption"]["row"]) == (reason, row)
     await lab.condition("failing", "Failed", "True", "AllTrialsErrored")
-    (kept,) = await lab.pods("failing")  # the last one shows what happened
-    assert kept["metadata"]["name"].endswith("-00000-2")
-    assert not kept["metadata"].get("finalizers")
+    # The last one shows what happened; nothing holds it.
+    kept = await lab.pod("failing", "00000", 2, lambda pod: not pod["metadata"].get("finalizers"))
+    await lab.only("failing", kept)
 
 
 async def test_a_trainer_that_finds_its_store_unusable_costs_no_budget(lab: Lab) -> None:
