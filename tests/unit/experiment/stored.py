@@ -20,11 +20,12 @@ from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.clock import Clock
 from tune_operator.store.memory import MemoryStore
 from tune_operator.store.object_store import ObjectStore
-from tune_trainer.protocol.keys import CheckpointRef, RunKeys
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys, TrialKeys, trial_name
 from tune_trainer.protocol.manifest import FileEntry, Manifest
 
 KEYS = RunKeys.of("runs", "team-a", "digits", UID)
 TRIAL = KEYS.trial("00000")
+OTHER = KEYS.trial("00001")
 KEEP = Keep(latest=2, best=1, metric="loss", mode="min")
 
 
@@ -36,34 +37,44 @@ def data_of(ref: CheckpointRef) -> bytes:
     return f"the weights of {ref}".encode() * 100
 
 
-def manifest(ref: CheckpointRef, metrics: Mapping[str, Any], nonce: str = "n1") -> Manifest:
+def manifest(
+    ref: CheckpointRef, metrics: Mapping[str, Any], nonce: str = "n1", trial: str = "00000"
+) -> Manifest:
     data = data_of(ref)
     part = hashlib.sha256(data).hexdigest()
     return Manifest(
-        experiment="digits", trial="00000", ref=ref, nonce=nonce, time="2026-03-01T12:00:00Z",
+        experiment="digits", trial=trial, ref=ref, nonce=nonce, time="2026-03-01T12:00:00Z",
         kind="directory", relative="", metrics=metrics, progress={},
         files=(FileEntry("model", len(data), len(data), (part,)),),
     )  # fmt: skip
 
 
-def upload(bucket: MemoryStore, ref: CheckpointRef, nonce: str = "n1") -> None:
+def upload(
+    bucket: MemoryStore, ref: CheckpointRef, nonce: str = "n1", of: TrialKeys = TRIAL
+) -> None:
     """The data of a checkpoint, without its manifest."""
-    bucket.objects[f"{TRIAL.data(ref, nonce)}model"] = data_of(ref)
+    bucket.objects[f"{of.data(ref, nonce)}model"] = data_of(ref)
 
 
-def commit(bucket: MemoryStore, ref: CheckpointRef, **metrics: Any) -> None:
+def commit(bucket: MemoryStore, ref: CheckpointRef, of: TrialKeys = TRIAL, **metrics: Any) -> None:
     """A whole checkpoint."""
-    upload(bucket, ref)
-    bucket.objects[TRIAL.manifest(ref)] = manifest(ref, metrics).to_bytes()
+    upload(bucket, ref, of=of)
+    bucket.objects[of.manifest(ref)] = manifest(ref, metrics, trial=of.trial).to_bytes()
 
 
-def manifests(bucket: MemoryStore) -> set[str]:
-    prefix = TRIAL.manifests()
+def clone(bucket: MemoryStore, source: str, ref: CheckpointRef, of: TrialKeys = OTHER) -> None:
+    """The checkpoint whose manifest has this key, as another one of this trial."""
+    made = Manifest.from_bytes(bucket.objects[source]).clone(of.trial, ref, "c1")
+    bucket.objects[of.manifest(ref)] = made.to_bytes()
+
+
+def manifests(bucket: MemoryStore, of: TrialKeys = TRIAL) -> set[str]:
+    prefix = of.manifests()
     return {name(key.removeprefix(prefix)) for key in bucket.objects if key.startswith(prefix)}
 
 
-def folders(bucket: MemoryStore) -> set[str]:
-    prefix = TRIAL.all_data()
+def folders(bucket: MemoryStore, of: TrialKeys = TRIAL) -> set[str]:
+    prefix = of.all_data()
     return {name(key.removeprefix(prefix)) for key in bucket.objects if key.startswith(prefix)}
 
 
@@ -94,11 +105,13 @@ class Holder:
         """With no memory of what it did."""
         return Collector(self.run, self.journal, self.clock, self.metrics)
 
-    async def record(self, store: ObjectStore, **fields: Any) -> TrialState:
-        """The one trial as it is from now on."""
-        known = self.journal.state.trials
-        trial = replace(known[0] if known else TrialState("00000"), **fields)
-        after = RunState(trials=(trial,))
+    async def record(self, store: ObjectStore, index: int = 0, **fields: Any) -> TrialState:
+        """A trial as it is from now on, one that is known or the next."""
+        trials = list(self.journal.state.trials)
+        if index == len(trials):
+            trials.append(TrialState(trial_name(index)))
+        trial = trials[index] = replace(trials[index], **fields)
+        after = RunState(trials=tuple(trials))
         await self.journal.commit(store, records.changes(self.journal.state, after))
         return trial
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -353,14 +354,22 @@ class Story:
         return self.holders[-1]
 
     async def play(self, steps: int) -> None:
-        await self.take_over()
-        await self.owner.record(self.bucket, attempt=1, open=True, phase=Phase.RUNNING)
-        moves = [self.save] * 4 + [self.zombie, self.end, *[self.collect] * 3, self.time]
+        await self.begin()
+        moves = self.moves()
         for _ in range(steps):
-            await self.chance.choice([*moves, *[self.answer] * 20, self.take_over])()
+            await self.chance.choice(moves)()
             self.check()
         for task in self.tasks.values():
             task.cancel()
+
+    async def begin(self) -> None:
+        await self.take_over()
+        await self.owner.record(self.bucket, attempt=1, open=True, phase=Phase.RUNNING)
+
+    def moves(self) -> list[Callable[[], Awaitable[None]]]:
+        """One of these at a time, the frequent ones more than once."""
+        often = [*[self.save] * 4, *[self.collect] * 3, *[self.answer] * 20]
+        return [*often, self.zombie, self.end, self.time, self.take_over]
 
     async def take_over(self) -> None:
         if len(self.holders) < 4 and (not self.holders or self.chance.random() < 0.1):

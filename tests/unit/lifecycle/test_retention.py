@@ -17,7 +17,7 @@ from tests.unit.api.reading import read
 from tests.unit.lifecycle.builders import NOW
 from tests.unit.lifecycle.builders import trial as some_trial
 from tune_operator.lifecycle.objective import rank
-from tune_operator.lifecycle.retention import Keep, Lineage, orphans, surplus
+from tune_operator.lifecycle.retention import Keep, Lineage, orphans, surplus, union
 from tune_operator.lifecycle.settle import resume_plan
 from tune_operator.lifecycle.trial_state import Checkpoint, Phase, TrialState
 from tune_trainer.protocol.keys import CheckpointRef, DataRef
@@ -116,8 +116,14 @@ def test_what_cannot_be_read_stays_and_counts_for_nothing() -> None:
     assert surplus(lineage(2, "1-3"), scored("1-3=1"), refs("1-4"), KEEP) == refs("1-4"), "zombie's"
 
 
+def folders(text: str) -> list[DataRef]:
+    """``"1-5/a"``: the data that attempt 1 saved at iteration 5 with nonce a."""
+    parts = [entry.partition("/") for entry in text.split()]
+    return [DataRef("00000", CheckpointRef.parse(ref), nonce) for ref, _, nonce in parts]
+
+
 @pytest.mark.parametrize(
-    ("of", "data", "manifests", "dropped", "goes"),
+    ("of", "data", "named", "dropped", "goes"),
     [
         pytest.param(lineage(1), "1-5/a", "", "", "", id="an upload under way"),
         pytest.param(lineage(1), "1-5/a", "1-5/a", "", "", id="committed"),
@@ -127,18 +133,22 @@ def test_what_cannot_be_read_stays_and_counts_for_nothing() -> None:
         pytest.param(
             lineage(1), "1-5/a 1-6/a", "", "1-5/a", "1-5/a", id="its manifest was dropped"
         ),
-        pytest.param(lineage(1), "1-5/a", "1-5/a", "1-5/a", "", id="and came back"),
-        pytest.param(lineage(2), "1-5/a", "1-5/?", "", "", id="perhaps named"),
+        pytest.param(lineage(1), "1-5/a", "1-5/a", "1-5/a", "", id="and a clone has it"),
         pytest.param(lineage(2), "3-5/a", "", "3-5/a", "", id="somebody else's"),
     ],
 )
-def test_orphans(of: Lineage, data: str, manifests: str, dropped: str, goes: str) -> None:
-    def folders(text: str) -> list[DataRef]:
-        parts = [entry.partition("/") for entry in text.split()]
-        return [DataRef(CheckpointRef.parse(ref), nonce) for ref, _, nonce in parts]
+def test_orphans(of: Lineage, data: str, named: str, dropped: str, goes: str) -> None:
+    found = orphans(of, folders(data), folders(named), folders(dropped))
+    assert found == frozenset(folders(goes))
 
-    nonces = {each.ref: None if each.nonce == "?" else each.nonce for each in folders(manifests)}
-    assert orphans(of, folders(data), nonces, folders(dropped)) == frozenset(folders(goes))
+
+def test_no_data_is_an_orphan_while_nobody_knows_what_some_manifest_names() -> None:
+    assert union([folders("1-5/a"), None]) is None
+    assert orphans(lineage(2), folders("1-5/a"), None, folders("1-5/a")) == frozenset()
+
+
+def test_what_any_trial_names_is_named() -> None:
+    assert union([folders("1-5/a"), folders("1-5/b 1-5/a")]) == frozenset(folders("1-5/a 1-5/b"))
 
 
 SAVED = Checkpoint(CheckpointRef(1, 5), NOW)

@@ -20,10 +20,15 @@ TRIAL = RUN.trial("00003")
 
 @pytest.mark.parametrize("path", ["model", "deep/er/model", "00001-0000000002-x/y", "line\nbreak"])
 def test_what_a_trainer_writes_is_found_again(path: str) -> None:
-    folder = DataRef(CheckpointRef(2, 40), "0a1b2c3d")
+    folder = DataRef("00003", CheckpointRef(2, 40), "0a1b2c3d")
     key = TRIAL.data(folder.ref, folder.nonce) + path
     assert key.startswith(TRIAL.all_data())
     assert parse_data_key(TRIAL, key) == folder
+
+
+def test_a_folder_is_found_from_any_trial_of_the_run() -> None:
+    folder = DataRef("00003", CheckpointRef(2, 40), "0a1b2c3d")
+    assert RUN.trial("00007").folder(folder) == TRIAL.data(folder.ref, folder.nonce)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tune_trainer.protocol.errors import ProtocolError
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome, Reason
 from tune_trainer.protocol.keys import (
     CheckpointRef,
+    DataRef,
     RunKeys,
     parse_manifest_key,
     trial_name,
@@ -94,9 +95,58 @@ def test_a_manifest_says_packs_only_where_there_are_some() -> None:
     assert packed["version"] == 2
 
 
+class TestClones:
+    """A clone is another trial's checkpoint by one manifest, which names where the data lie."""
+
+    CLONE = MANIFEST.clone("00007", CheckpointRef(5, 40), "cd")
+
+    def test_is_read_back_as_written(self) -> None:
+        assert repr(Manifest.from_bytes(self.CLONE.to_bytes())) == repr(self.CLONE)
+
+    def test_names_the_data_of_its_source_and_not_its_results(self) -> None:
+        assert self.CLONE.data == MANIFEST.data == DataRef("00003", CheckpointRef(2, 40), "ab")
+        assert (self.CLONE.trial, self.CLONE.ref, self.CLONE.nonce) == (
+            "00007", CheckpointRef(5, 40), "cd",
+        )  # fmt: skip
+        assert (self.CLONE.files, self.CLONE.progress) == (MANIFEST.files, MANIFEST.progress)
+        assert self.CLONE.results == ()
+
+    def test_of_a_clone_names_what_was_uploaded(self) -> None:
+        """So that it outlives the manifest it was made from."""
+        assert self.CLONE.clone("00003", CheckpointRef(6, 40), "ef").data == MANIFEST.data
+
+    def test_made_twice_is_the_same(self) -> None:
+        again = MANIFEST.clone("00007", CheckpointRef(5, 40), "cd")
+        assert again.to_bytes() == self.CLONE.to_bytes()
+
+    def test_has_a_version_that_older_readers_refuse(self) -> None:
+        """They would look for the data below the clone's own key, and collect the source's."""
+        packed = replace(MANIFEST, packs=(Pack("pack-00000", 3, "cc"),))
+        for source in (MANIFEST, packed):
+            clone = source.clone("00007", CheckpointRef(5, 40), "cd")
+            assert json.loads(clone.to_bytes())["version"] == 3
+            assert Manifest.from_bytes(clone.to_bytes()).packs == source.packs
+
+    @pytest.mark.parametrize(
+        ("field", "origin"),
+        [
+            ("trial", DataRef("../../other/t/00000", CheckpointRef(1, 1), "ab")),
+            ("trial", DataRef("3", CheckpointRef(1, 1), "ab")),
+            ("nonce", DataRef("00003", CheckpointRef(1, 1), "ab/../..")),
+            ("nonce", DataRef("00003", CheckpointRef(1, 1), "a/b")),
+            ("attempt", DataRef("00003", CheckpointRef(0, 1), "ab")),
+            ("iteration", DataRef("00003", CheckpointRef(1, -1), "ab")),
+        ],
+    )
+    def test_cannot_name_anything_outside_its_run(self, field: str, origin: DataRef) -> None:
+        with pytest.raises(ProtocolError, match=f"manifest.origin.{field}"):
+            Manifest.from_bytes(replace(MANIFEST, origin=origin).to_bytes())
+
+
 def test_a_manifest_of_a_newer_trainer_is_refused() -> None:
-    newer = MANIFEST.to_bytes().replace(b'"version":1', b'"version":3')
-    with pytest.raises(ProtocolError, match=r"version: 3 is not known here \(expected 1 or 2\)"):
+    newer = MANIFEST.to_bytes().replace(b'"version":1', b'"version":4')
+    expected = r"version: 4 is not known here \(expected 1 or 2 or 3\)"
+    with pytest.raises(ProtocolError, match=expected):
         Manifest.from_bytes(newer)
 
 

@@ -24,7 +24,7 @@ from tune_operator.kube.client import Kube
 from tune_operator.kube.credentials import NoCluster
 from tune_operator.kube.errors import KubeError
 from tune_operator.kube.resources import EXPERIMENTS
-from tune_operator.lifecycle.retention import Keep, Lineage
+from tune_operator.lifecycle.retention import Keep, Lineage, union
 from tune_operator.store.errors import StoreError
 from tune_operator.store.location import Location
 from tune_operator.store.object_store import ObjectStore
@@ -43,24 +43,35 @@ async def would_go(store: ObjectStore, keys: RunKeys, keep: Keep) -> AsyncIterat
     journal = Reader(keys)
     segments = [ref for ref in map(parse_segment_key, listed) if ref is not None]
     await journal.read(store, segments)
-    checkpoints = size = 0
-    for trial in journal.state.trials:
-        lineage = Lineage.of(trial)
+    trials = [trial for trial in journal.state.trials if trial.attempt > 0]
+    lineages = {trial.name: Lineage.of(trial) for trial in trials}
+    surveys = {
+        name: Survey(name, await read_manifests(store, keys.trial(name), keep.metric, {}))
+        for name in lineages
+    }
+    gone = {
+        name: surveys[name].surplus(lineage, keep) if lineage else ()
+        for name, lineage in lineages.items()
+    }
+    left = [survey.without(gone[name]) for name, survey in surveys.items()]
+    for survey in left:
+        for ref in sorted(survey.unreadable):
+            key = keys.trial(survey.trial).manifest(ref)
+            yield f"no data would go: {key} cannot be read, and may need any"
+    named = union(survey.names() for survey in left)
+    size = 0
+    for name, lineage in lineages.items():
         if lineage is None:
             continue
-        of = keys.trial(trial.name)
-        survey = Survey(
-            await read_manifests(store, of, keep.metric, {}), await read_data(store, of)
-        )
-        gone = survey.surplus(lineage, keep)
-        dropped = {folder for ref in gone if (folder := survey.folder(ref)) is not None}
-        for ref in gone:
+        of = keys.trial(name)
+        for ref in gone[name]:
             yield of.manifest(ref)
-        for folder in sorted(survey.orphans(lineage, gone, dropped)):
-            stored = survey.data[folder]
-            size += sum(each.size for each in stored)
-            yield f"{of.data(folder.ref, folder.nonce)} ({sum(each.size for each in stored)} bytes)"
-        checkpoints += len(gone)
+        data = Survey(name, {}, await read_data(store, of))
+        for folder in sorted(data.orphans(lineage, named, surveys[name].own(gone[name]))):
+            stored = sum(each.size for each in data.data[folder])
+            size += stored
+            yield f"{of.folder(folder)} ({stored} bytes)"
+    checkpoints = sum(map(len, gone.values()))
     yield f"{checkpoints} checkpoints and {size} bytes of data would go, data an hour later"
 
 

@@ -8,6 +8,10 @@ taken for one of the trial's own. Whatever happens after that, what was garbage 
 A manifest goes first. Its data follows after a grace, counted by the monotonic clock of this
 process from when it saw the data without a manifest: a restart begins it anew, and no jump of a
 clock shortens it.
+
+A clone is a manifest that names the data of another trial. So data goes only if the manifests of
+every trial have been listed since it was first seen without one, or nothing happened to that trial
+since they were: a clone of it is older than that, as its source was still there behind it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import TypeVar
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.run import Run
 from tune_operator.experiment.survey import Known, Survey, read_data, read_manifests
-from tune_operator.lifecycle.retention import Keep, Lineage
+from tune_operator.lifecycle.retention import Keep, Lineage, union
 from tune_operator.lifecycle.trial_state import TrialState
 from tune_operator.obs.metrics import Metrics
 from tune_operator.runtime.clock import Clock
@@ -50,9 +54,11 @@ TRIALS_PER_PASS = 50
 @dataclass
 class Trial:
     """What is remembered of a trial between two passes. ``seen`` is what it was when all of it was
-    in order; ``aborted`` the last attempt whose uploads were ended."""
+    in order, ``listed`` when (monotonic) its manifests were; ``aborted`` the last attempt whose
+    uploads were ended."""
 
     known: dict[CheckpointRef, Known | None] = field(default_factory=dict)
+    listed: float = float("-inf")
     dropped: set[DataRef] = field(default_factory=set)
     orphaned: dict[DataRef, float] = field(default_factory=dict)
     seen: object = None
@@ -67,7 +73,12 @@ class Trial:
 
 class Collector:
     """One run that is or was held here. Its journal is kept beyond the run's end, which it needs
-    for as long as a grace runs."""
+    for as long as a grace runs.
+
+    ``_cloned`` is what clones of each trial name, of those that have some (None: nobody knows);
+    ``_stale`` the trials to which something happened since their manifests were listed, and when
+    they were.
+    """
 
     def __init__(self, run: Run, journal: Journal, clock: Clock, metrics: Metrics) -> None:
         self.journal = journal
@@ -75,6 +86,8 @@ class Collector:
         self._clock = clock
         self._metrics = metrics
         self._trials: dict[str, Trial] = {}
+        self._cloned: dict[str, frozenset[DataRef] | None] = {}
+        self._stale: dict[str, float] = {}
         self._last: dict[str, int] = {}
         self._turns = count(1)
 
@@ -83,42 +96,50 @@ class Collector:
 
         Raises StoreError, and Displaced when the run is somebody else's.
         """
-        todo = [trial for trial in self.journal.state.trials if self._wanted(trial, keep)]
+        trials = [trial for trial in self.journal.state.trials if trial.attempt > 0]
+        memories = {trial.name: self._trials.setdefault(trial.name, Trial()) for trial in trials}
+        self._stale = {
+            trial.name: memories[trial.name].listed
+            for trial in trials
+            if memories[trial.name].seen != _aspect(trial, keep)
+        }
+        now = self._clock.monotonic()
+        todo = [name for name in memories if name in self._stale or memories[name].due <= now]
         # Who waited longest is first: of trials that save all the time none is left out.
-        todo.sort(key=lambda trial: self._last.get(trial.name, 0))
-        for trial in todo[:TRIALS_PER_PASS]:
-            self._last[trial.name] = next(self._turns)
-            await self._collect(store, trial.name, keep)
-        if todo[TRIALS_PER_PASS:]:
+        todo.sort(key=lambda name: self._last.get(name, 0))
+        for name in todo[:TRIALS_PER_PASS]:
+            self._last[name] = next(self._turns)
+            await self._collect(store, name, keep)
+        if self._stale:
             return 0.0
         due = min((memory.due for memory in self._trials.values()), default=float("inf"))
         return None if due == float("inf") else max(0.0, due - self._clock.monotonic())
 
-    def _wanted(self, trial: TrialState, keep: Keep) -> bool:
-        memory = self._trials.get(trial.name)
-        if memory is None:
-            return trial.attempt > 0
-        return memory.seen != _aspect(trial, keep) or memory.due <= self._clock.monotonic()
-
     async def _collect(self, store: ObjectStore, name: str, keep: Keep) -> None:
-        memory = self._trials.setdefault(name, Trial())
+        memory = self._trials[name]
         keys = self.journal.keys.trial(name)
+        began = self._clock.monotonic()
         memory.known = await read_manifests(store, keys, keep.metric, memory.known)
+        memory.listed = began
+        self._stale.pop(name, None)
+        survey = Survey(name, memory.known)
+        self._note_clones(survey)
         await self._rested()
         trial = self._trial(name)
         lineage = Lineage.of(trial)
         if lineage is None:
             memory.seen = _aspect(trial, keep)
             return
-        survey = Survey(memory.known)
         gone = survey.surplus(lineage, keep)
         fenced = False
         if gone:
             await self._fence(store)
             fenced = True
             await self._drop(store, keys, survey, gone, memory)
+            survey = Survey(name, memory.known)
+            self._note_clones(survey)
         if memory.dropped or memory.orphaned or lineage.settled(1):
-            survey = Survey(memory.known, await read_data(store, keys))
+            survey = Survey(name, memory.known, await read_data(store, keys))
         self._note(survey, lineage, memory)
         if due := self._due(memory):
             if not fenced:
@@ -128,6 +149,27 @@ class Collector:
         memory.seen = _aspect(trial, keep)
         if trial.finished:
             memory.known = {}
+
+    def _note_clones(self, survey: Survey) -> None:
+        """Note what its clones name, and look again at trials whose data they name no more."""
+        before, named = self._cloned.pop(survey.trial, frozenset()), survey.names()
+        if named is None:
+            self._cloned[survey.trial] = None
+            if before is not None:
+                odd = " ".join(map(str, sorted(survey.unreadable)))
+                logger.warning(
+                    "no data of %s is deleted while checkpoints of trial %s cannot be read: %s",
+                    self.journal.keys.root, survey.trial, odd,
+                )  # fmt: skip
+            return
+        after = named - survey.own(survey.manifests)
+        if after:
+            self._cloned[survey.trial] = after
+        free = self._trials.keys() if before is None else {data.trial for data in before - after}
+        for name in free - {survey.trial}:
+            if memory := self._trials.get(name):
+                memory.seen = None
+                self._stale[name] = memory.listed
 
     async def _rested(self) -> None:
         try:
@@ -155,7 +197,7 @@ class Collector:
     ) -> None:  # fmt: skip
         """Manifests go: from now on these checkpoints do not exist."""
         # Noted first: an answer may get lost. What is still named by a manifest is no orphan.
-        memory.dropped |= {folder for ref in gone if (folder := survey.folder(ref)) is not None}
+        memory.dropped |= survey.own(gone)
         for some in _portions(gone):
             await store.delete([keys.manifest(ref) for ref in some])
             for ref in some:
@@ -165,14 +207,21 @@ class Collector:
 
     def _note(self, survey: Survey, lineage: Lineage, memory: Trial) -> None:
         """Since when which data has no manifest; what has one again begins anew."""
-        found = survey.orphans(lineage, (), memory.dropped)
+        named = union([survey.names(), *self._cloned.values()])
+        found = survey.orphans(lineage, named, memory.dropped)
         now = self._clock.monotonic()
         memory.orphaned = {folder: memory.orphaned.get(folder, now) for folder in found}
         memory.dropped &= survey.data.keys()
 
     def _due(self, memory: Trial) -> list[DataRef]:
-        now = self._clock.monotonic()
-        return [folder for folder, since in memory.orphaned.items() if since + GRACE_SECONDS <= now]
+        """What may go now: no trial can have a clone of it that was not listed."""
+        oldest = min(self._stale.values(), default=float("inf"))
+        latest = self._clock.monotonic() - GRACE_SECONDS
+        return [
+            folder
+            for folder, since in memory.orphaned.items()
+            if since <= latest and since < oldest
+        ]
 
     async def _delete_data(
         self, store: ObjectStore, keys: TrialKeys, survey: Survey, due: Iterable[DataRef],

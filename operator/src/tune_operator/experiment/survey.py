@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tune_operator.lifecycle.objective import objective_of
 from tune_operator.lifecycle.retention import Keep, Lineage, orphans, surplus
@@ -22,9 +22,10 @@ from tune_trainer.protocol.manifest import Manifest
 
 @dataclass(frozen=True)
 class Known:
-    """What retention needs of a manifest, which never changes."""
+    """What retention needs of a manifest, which never changes: where its data lie, another trial's
+    for a clone, and how good it is."""
 
-    nonce: str
+    data: DataRef
     score: float | None
 
 
@@ -34,31 +35,46 @@ Manifests = Mapping[CheckpointRef, Known | None]
 
 @dataclass(frozen=True)
 class Survey:
-    """One LIST of manifests, and one of the data unless nothing of that can be garbage."""
+    """Of a trial: one LIST of manifests, and one of the data unless none of that can be garbage."""
 
+    trial: str
     manifests: Manifests
     data: Mapping[DataRef, Sequence[Stored]] = field(default_factory=dict)
 
     def surplus(self, lineage: Lineage, keep: Keep) -> tuple[CheckpointRef, ...]:
         """Checkpoints that go; ``lineage`` is that of the time of the LIST."""
         readable = {ref: known.score for ref, known in self.manifests.items() if known is not None}
-        return surplus(lineage, readable, self.manifests.keys() - readable.keys(), keep)
+        return surplus(lineage, readable, self.unreadable, keep)
+
+    @property
+    def unreadable(self) -> frozenset[CheckpointRef]:
+        """Checkpoints of which nobody here knows what they are."""
+        return frozenset(ref for ref, known in self.manifests.items() if known is None)
+
+    def without(self, gone: Collection[CheckpointRef]) -> Survey:
+        """What is left when these checkpoints are gone."""
+        left = {ref: known for ref, known in self.manifests.items() if ref not in gone}
+        return replace(self, manifests=left)
+
+    def names(self) -> frozenset[DataRef] | None:
+        """All data that its checkpoints need; None where one of them cannot be read."""
+        known = self.manifests.values()
+        return None if None in known else frozenset(each.data for each in known if each)
 
     def orphans(
-        self, lineage: Lineage, gone: Collection[CheckpointRef], dropped: Collection[DataRef]
+        self, lineage: Lineage, named: Collection[DataRef] | None, dropped: Collection[DataRef]
     ) -> frozenset[DataRef]:
-        """Data that belongs to no checkpoint, when those of ``gone`` are gone."""
-        nonces = {
-            ref: known.nonce if known else None
-            for ref, known in self.manifests.items()
-            if ref not in gone
-        }
-        return orphans(lineage, self.data, nonces, dropped)
+        """Data that belongs to no checkpoint of the run, whose manifests name these."""
+        return orphans(lineage, self.data, named, dropped)
 
-    def folder(self, ref: CheckpointRef) -> DataRef | None:
-        """The data that a checkpoint names, if that can be read."""
-        known = self.manifests.get(ref)
-        return DataRef(ref, known.nonce) if known else None
+    def own(self, refs: Iterable[CheckpointRef]) -> frozenset[DataRef]:
+        """What these checkpoints of the trial have uploaded: a clone has nothing."""
+        found = [(ref, self.manifests.get(ref)) for ref in refs]
+        return frozenset(
+            known.data
+            for ref, known in found
+            if known is not None and (known.data.trial, known.data.ref) == (self.trial, ref)
+        )
 
 
 async def read_manifests(
@@ -80,7 +96,8 @@ async def read_manifests(
         except ProtocolError:
             found[ref] = None
         else:
-            found[ref] = Known(manifest.nonce, objective_of(manifest.metrics, metric))
+            data = manifest.origin or DataRef(keys.trial, ref, manifest.nonce)
+            found[ref] = Known(data, objective_of(manifest.metrics, metric))
     return found
 
 

@@ -115,22 +115,32 @@ def _needs_plan(lineage: Lineage, members: Collection[CheckpointRef]) -> bool:
 
 
 def orphans(
-    lineage: Lineage, data: Iterable[DataRef], nonces: Mapping[CheckpointRef, str | None],
+    lineage: Lineage, data: Iterable[DataRef], named: Collection[DataRef] | None,
     dropped: Collection[DataRef],
 ) -> frozenset[DataRef]:  # fmt: skip
-    """Data that no manifest names and none will: its attempt was settled or fenced before the LIST,
-    or its manifest was deleted (``dropped``). The rest may be an upload that is under way.
+    """Data of the trial that no manifest of the run names and none will: its attempt was settled or
+    fenced before the LIST, or its manifest was deleted (``dropped``). The rest may be an upload
+    that is under way.
 
-    ``nonces`` are those of all listed manifests; an unreadable one (None) may name any data.
+    ``named`` is what manifests of all trials name, as clones name the data of others. None: some of
+    them cannot be read, and may name any.
     """
-
-    def named(folder: DataRef) -> bool:
-        return folder.ref in nonces and nonces[folder.ref] in (None, folder.nonce)
-
+    if named is None:
+        return frozenset()
     return frozenset(
         folder
         for folder in data
-        if not named(folder)
+        if folder not in named
         and (folder in dropped or lineage.settled(folder.ref.attempt))
         and not lineage.unheard_of(folder.ref.attempt)
     )
+
+
+def union(named: Iterable[Collection[DataRef] | None]) -> frozenset[DataRef] | None:
+    """What manifests of several trials name; None if that of one is not known."""
+    found: set[DataRef] = set()
+    for some in named:
+        if some is None:
+            return None
+        found.update(some)
+    return frozenset(found)

@@ -55,7 +55,7 @@ def fetch(
         directory = Path(tempfile.mkdtemp(prefix="restore-", dir=staging))
         try:
             manifest = _manifest(store, keys, ref, retry)
-            _download(store, keys.data(manifest.ref, manifest.nonce), manifest, directory, retry)
+            _download(store, keys.folder(manifest.data), manifest, directory, retry)
             yield Restored(manifest, directory)
             return
         except Invalid as problem:

@@ -137,7 +137,7 @@ def _place(run: Run, ref: CheckpointRef) -> str:
         manifest = Manifest.from_bytes(run.store.get(keys.manifest(ref)))
     except (StoreError, ProtocolError) as error:
         return f"{ref}: {error}"
-    return f"{run.folder.parents[1] / keys.data(ref, manifest.nonce)}"
+    return f"{run.folder.parents[1] / keys.folder(manifest.data)}"
 
 
 def _log_to(display: Display) -> None:

@@ -61,8 +61,10 @@ class CheckpointRef:
 
 @dataclass(frozen=True, order=True)
 class DataRef:
-    """The folder of one checkpoint's data. One checkpoint may have been begun more than once."""
+    """The folder of one checkpoint's data, unique in its run. One checkpoint may have been begun
+    more than once."""
 
+    trial: str
     ref: CheckpointRef
     nonce: str
 
@@ -165,6 +167,11 @@ class TrialKeys:
             f"-{ref.iteration:0{ITERATION_WIDTH}d}-{nonce}/"
         )
 
+    def folder(self, data: DataRef) -> str:
+        """Prefix of data files of any trial of the run: a clone's are another's."""
+        run, _, _ = self.root.rpartition("/")
+        return TrialKeys(f"{run}/{data.trial}").data(data.ref, data.nonce)
+
     def exit_record(self, attempt: int) -> str:
         """Key of an attempt's exit record."""
         return f"{self.root}/x/{attempt:0{ATTEMPT_WIDTH}d}.json"
@@ -179,7 +186,9 @@ def parse_manifest_key(key: str) -> CheckpointRef | None:
 def parse_data_key(keys: TrialKeys, key: str) -> DataRef | None:
     """The folder of data that this key of the trial lies in; None for a key that is no data."""
     match = _DATA.fullmatch(key.removeprefix(keys.all_data()))
-    return DataRef(CheckpointRef(int(match[1]), int(match[2])), match[3]) if match else None
+    if match is None:
+        return None
+    return DataRef(keys.trial, CheckpointRef(int(match[1]), int(match[2])), match[3])
 
 
 def parse_segment_key(key: str) -> SegmentRef | None:

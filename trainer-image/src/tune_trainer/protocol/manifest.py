@@ -4,26 +4,28 @@ It is written last, with ``If-None-Match: *``. Its own SHA-256 and one per part 
 let a reader prove that it loads exactly what was saved.
 
 Version 1 has one object per file. Version 2 adds ``packs``, objects that hold many small files (see
-``pack``). A manifest is written in the oldest version that can say it, so that an older reader
-refuses only what it would load in part.
+``pack``). Version 3 adds ``origin``: the checkpoint is a clone, and its data are another's. A
+manifest is written in the oldest version that can say it, so that an older reader refuses only what
+it would load in part, or look for in the wrong place.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_trainer.protocol import VERSION, fields
 from tune_trainer.protocol.errors import ProtocolError
-from tune_trainer.protocol.keys import CheckpointRef
+from tune_trainer.protocol.keys import TRIAL_WIDTH, CheckpointRef, DataRef
 from tune_trainer.protocol.result import Result, results_from_json
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes of one part; the last part of a file may be shorter."""
 
 WITH_PACKS = 2
+WITH_ORIGIN = 3
 LARGEST = 16 * 1024 * 1024
 """Bytes of a manifest, which readers hold in memory: about 200,000 parts."""
 
@@ -90,7 +92,8 @@ class Manifest:
 
     ``relative`` is the path or prefix inside the directory for kind "path". ``progress`` is what
     the SDK must know to go on counting (iteration, times). ``results`` are those the operator had
-    not acknowledged as durable at the time.
+    not acknowledged as durable at the time. ``origin`` is where the data of a clone lie, in the
+    same run: always what was uploaded, never another clone.
     """
 
     experiment: str
@@ -105,6 +108,20 @@ class Manifest:
     files: tuple[FileEntry, ...]
     results: tuple[Result, ...] = ()
     packs: tuple[Pack, ...] = ()
+    origin: DataRef | None = None
+
+    @property
+    def data(self) -> DataRef:
+        """Where its files lie."""
+        return self.origin or DataRef(self.trial, self.ref, self.nonce)
+
+    def clone(self, trial: str, ref: CheckpointRef, nonce: str) -> Manifest:
+        """The same checkpoint, as one of another trial: its data stay where they are, and its
+        results are told by the trial that had them.
+
+        The same arguments give the same bytes, so that a PUT can be repeated.
+        """
+        return replace(self, trial=trial, ref=ref, nonce=nonce, results=(), origin=self.data)
 
     def to_bytes(self) -> bytes:
         """The document with its own checksum; equal manifests give equal bytes.
@@ -122,9 +139,11 @@ class Manifest:
 
     def _body(self) -> dict[str, Any]:
         packs = {"packs": [pack.to_json() for pack in self.packs]} if self.packs else {}
+        origin = {"origin": _origin_json(self.origin)} if self.origin else {}
         return {
             **packs,
-            "version": WITH_PACKS if self.packs else VERSION,
+            **origin,
+            "version": WITH_ORIGIN if origin else WITH_PACKS if packs else VERSION,
             "experiment": self.experiment,
             "trial": self.trial,
             "attempt": self.ref.attempt,
@@ -144,7 +163,7 @@ class Manifest:
         """Raises ProtocolError when torn, altered or of another version."""
         if len(data) > LARGEST:
             raise ProtocolError(f"manifest: has more than {LARGEST} bytes")
-        document = fields.load(data, "manifest", (VERSION, WITH_PACKS))
+        document = fields.load(data, "manifest", (VERSION, WITH_PACKS, WITH_ORIGIN))
         claimed = document.pop("sha256", None)
         if claimed != hashlib.sha256(fields.dump(document)).hexdigest():
             raise ProtocolError("manifest.sha256: does not match the content")
@@ -172,4 +191,31 @@ class Manifest:
             packs=tuple(
                 Pack.from_json(entry, f"{what}.packs[{i}]") for i, entry in enumerate(packs)
             ),
+            origin=_origin(document["origin"], f"{what}.origin") if "origin" in document else None,
         )
+
+
+def _origin_json(data: DataRef) -> dict[str, Any]:
+    return {
+        "trial": data.trial,
+        "attempt": data.ref.attempt,
+        "iteration": data.ref.iteration,
+        "nonce": data.nonce,
+    }
+
+
+def _origin(document: Any, where: str) -> DataRef:
+    """Raises ProtocolError, also for one that leaves the run."""
+    if not isinstance(document, Mapping):
+        raise ProtocolError(f"{where}: expected an object")
+    trial = fields.need(document, "trial", str, where)
+    if not (trial.isascii() and trial.isdecimal() and len(trial) == TRIAL_WIDTH):
+        raise ProtocolError(f"{where}.trial: {trial[:40]!r} is the name of no trial")
+    nonce = fields.need(document, "nonce", str, where)
+    if not nonce or "/" in nonce:
+        raise ProtocolError(f"{where}.nonce: {nonce[:40]!r} is no part of a key")
+    ref = CheckpointRef(
+        fields.whole(document, "attempt", where, minimum=1),
+        fields.whole(document, "iteration", where),
+    )
+    return DataRef(trial, ref, nonce)
