@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tune_operator.lifecycle.objective import rank
 from tune_operator.lifecycle.retention import Keep, Lineage, orphans, surplus, union
 from tune_operator.lifecycle.settle import resume_plan
 from tune_operator.lifecycle.trial_state import Checkpoint, Phase, TrialState
-from tune_trainer.protocol.keys import CheckpointRef, DataRef
+from tune_trainer.protocol.keys import CheckpointRef, DataRef, trial_name
 
 KEEP = Keep(latest=2, best=1, metric="loss", mode="min")
 Scores = dict[CheckpointRef, float | None]
@@ -265,6 +266,88 @@ class TestEverySet:
     ) -> None:
         more = {**found, CheckpointRef(of.attempt, iteration): score}
         assert {*surplus(of, found, (), keep)} <= {*surplus(of, more, (), keep)}
+
+
+ODD = scored("1-1=nan 1-2 1-3=0 1-4=3 1-5=3 2-6=inf")
+"""With a NaN, a missing score, an infinity, ties, and a best one in the middle."""
+
+ALL = "1-5 1-4 1-3 1-2 1-1"
+
+
+@pytest.mark.parametrize(
+    ("of", "latest", "best", "stays"),
+    [
+        pytest.param(lineage(2, ALL), 2, 1, "1-3 1-5 2-6", id="the newest and the best"),
+        pytest.param(lineage(2, ALL), 1, 2, "1-3 1-5 2-6", id="the newer of equals"),
+        pytest.param(lineage(2, ALL), 1, 4, "1-3 1-4 1-5 2-6", id="what has no score is worst"),
+        pytest.param(lineage(3, "2-6 1-2 1-1"), 2, 1, "1-1 1-2 2-6", id="a plan that is needed"),
+        pytest.param(
+            lineage(2, "1-5 1-4 1-3", pins="1-1"), 2, 1, "1-1 1-3 1-5 2-6", id="what is shown"
+        ),
+        pytest.param(lineage(2, "1-5 1-2", open=False), 2, 1, "1-2 1-5", id="and no zombie's"),
+    ],
+)
+def test_in_whatever_order_they_come_the_same_stay(
+    of: Lineage, latest: int, best: int, stays: str
+) -> None:
+    """All 720 orders, with retention after each."""
+    keep = replace(KEEP, latest=latest, best=best)
+    for order in permutations(ODD):
+        found: Scores = {}
+        for ref in order:
+            found[ref] = ODD[ref]
+            found = without(found, surplus(of, found, (), keep))
+        assert found.keys() == {*refs(stays)}, order
+
+
+class Pair:
+    """Two trials with their manifests and data; of the second some manifests are clones."""
+
+    def __init__(self) -> None:
+        self.named: list[dict[CheckpointRef, DataRef]] = [{}, {}]
+        self.data: set[DataRef] = set()
+        self.lineages = [lineage(1), lineage(2)]
+        self.dropped: set[DataRef] = set()
+
+    def save(self, trial: int, ref: CheckpointRef) -> None:
+        own = DataRef(trial_name(trial), ref, "n")
+        self.named[trial][ref] = own
+        self.data.add(own)
+
+    def clone(self, source: CheckpointRef, ref: CheckpointRef) -> None:
+        """If there still is what it is made from."""
+        if source in self.named[0]:
+            self.named[1][ref] = self.named[0][source]
+
+    def collect(self) -> None:
+        """Manifests of both, then data of both."""
+        for trial, of in enumerate(self.lineages):
+            scores = {ref: float(ref.iteration) for ref in self.named[trial]}
+            for ref in surplus(of, scores, (), replace(KEEP, best=0)):
+                self.dropped.add(self.named[trial].pop(ref))
+        named = union(each.values() for each in self.named)
+        for trial, of in enumerate(self.lineages):
+            mine = [folder for folder in self.data if folder.trial == trial_name(trial)]
+            self.data -= orphans(of, mine, named, self.dropped)
+
+
+def test_in_whatever_order_clones_are_made_exactly_their_data_stay() -> None:
+    """All 720 orders of saves and a clone, with retention after each."""
+    saves = [*((0, ref) for ref in refs("1-3 1-4 1-5")), *((1, ref) for ref in refs("2-6 2-7"))]
+    outlived = 0
+    for order in permutations([*saves, None]):
+        pair = Pair()
+        for move in order:
+            if move is None:
+                pair.clone(*refs("1-3 2-3"))
+            else:
+                pair.save(*move)
+            pair.collect()
+            named = [{*each.values()} for each in pair.named]
+            assert pair.data == {*named[0], *named[1]}, order
+            outlived += not named[0] >= {folder for folder in named[1] if folder.trial == "00000"}
+        assert [*map(set, pair.named)] == [{*refs("1-4 1-5")}, {*refs("2-6 2-7")}]
+    assert outlived > 50, "otherwise it says nothing"
 
 
 class Histories(RuleBasedStateMachine):
