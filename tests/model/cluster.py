@@ -6,7 +6,7 @@ are raw, as on the wire, and never changed in place: what was read once stays as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -284,6 +284,14 @@ class Bucket:
         """All keys that start with the prefix, in order."""
         self._answer()
         return sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+
+    def delete(self, keys: Sequence[str], listed: Mapping[str, int]) -> None:
+        """Remove what is there. ``listed`` is when which prefix was listed by whoever deletes."""
+        self._answer()
+        for key in keys:
+            if key in self.objects:
+                self.history.retention.deleted(key, listed)
+                del self.objects[key]
 
     def _write(self, key: str, data: bytes, who: str) -> None:
         self.history.stored(key, self.objects.get(key), data)

@@ -19,8 +19,8 @@ from tune_trainer.protocol.exit_record import Outcome
 class Stage(Play):
     """Two trials, and nothing unforeseen but what the example does."""
 
-    def __init__(self, operators: int = 1) -> None:
-        super().__init__(operators)
+    def __init__(self, operators: int = 1, *, collects: bool = False) -> None:
+        super().__init__(operators, collects=collects)
 
     @property
     def operator(self) -> Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.model.peace import Peace, conclude
-from tests.model.play import Play
+from tests.model.play import LAST_ITERATION, Play
 
 ACTIONS: dict[str, int] = {
     "look": 8,
@@ -40,6 +40,40 @@ ACTIONS: dict[str, int] = {
     "delete_experiment": 1,
 }
 """What can happen, and how often it does when a generator picks."""
+
+
+COLLECTED: dict[str, int] = {
+    "look": 8,
+    "step": 30,
+    "hear": 8,
+    "crash": 1,
+    "freeze": 2,
+    "end": 1,
+    "evict": 1,
+    "node_turns": 1,
+    "controllers": 1,
+    "tear_away": 1,
+    "thrive": 24,
+    "upload": 3,
+    "haunt": 4,
+    "wait": 8,
+}
+"""Where trainers save all the time and there is much to delete."""
+
+
+def collected_history(seed: int, steps: int = 300) -> Play:
+    """One in which operators delete what is not needed."""
+    chance = random.Random(seed)
+    names = chance.choices(list(COLLECTED), list(COLLECTED.values()), k=steps)
+    with Play(collects=True) as play:
+        play.last_iteration = 30
+        play.edit_spec(lambda spec: spec["failure"].update(maxFailures=50))
+        play.history.max_failures = 50
+        for name in ["look", "thrive"] * 6 + names:
+            play.happens(name, chance.getrandbits(16))
+        play.last_iteration = LAST_ITERATION
+        conclude(play, Peace.drawn(chance.getrandbits(16)))
+    return play
 
 
 def random_history(seed: int, steps: int = 150) -> Play:

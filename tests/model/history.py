@@ -22,10 +22,11 @@ from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.settle import PLAN_LIMIT
 from tune_operator.lifecycle.trial_state import RunState, StopIntent, TrialState
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
-from tune_trainer.protocol.keys import CheckpointRef, RunKeys, SegmentRef, parse_manifest_key
+from tune_trainer.protocol.keys import CheckpointRef, RunKeys, SegmentRef
 
 if TYPE_CHECKING:
     from tests.model.cluster import ApiServer, Bucket
+    from tests.model.retained import Retained
 
 NAMESPACE, EXPERIMENT, UID = "team-a", "digits", "5f0c9d4e-0000-4000-8000-000000000001"
 KEYS = RunKeys.of("team-a", NAMESPACE, EXPERIMENT, UID)
@@ -87,6 +88,7 @@ class History:
     max_failures: int = MAX_FAILURES
     suspended: bool = False
     fates: Fates = field(default_factory=Fates)
+    retention: Retained = field(init=False)
     server: ApiServer = field(init=False)
     bucket: Bucket = field(init=False)
 
@@ -136,6 +138,7 @@ class History:
             if record["type"] == "results":
                 self._taken_in(record)
         old, self.state = self.state, records.fold_all(self.state, segment)
+        self.retention.advanced(self.state, len(self.segments) + 1)
         self.lives.append(_live(self.state))
         self.advanced(old, self.state)
 
@@ -261,9 +264,9 @@ class History:
             hold("P6", plan or not honest, f"trial {trial.name} forgot its checkpoints")
             newest = max(honest, default=CheckpointRef(0, 0))
             hold("P6", not plan or plan[0] >= newest, f"trial {trial.name} resumes too early")
-        prefix = KEYS.trial(trial.name).manifests()
-        stored = {parse_manifest_key(key) for key in self.bucket.objects if key.startswith(prefix)}
-        hold("P6", stored.issuperset(plan), f"trial {trial.name} resumes from nothing")
+        kept = self.retention.certain(plan)
+        stored = self.retention.stored(trial.name)
+        hold("P6", stored.issuperset(kept), f"trial {trial.name} resumes from nothing")
         hold("P6", len(plan) <= PLAN_LIMIT, "a plan without a limit")
 
     def _begun(self, old: TrialState, new: TrialState) -> None:
@@ -320,12 +323,16 @@ class History:
             late = self._stop_is_over()
             hold("P7", late, f"{what} the Pod of {name}/{attempt}, which may still save")
 
-    def session_given(self, trial: str, attempt: int, uid: str, plan: object) -> None:
+    def session_given(
+        self, trial: str, attempt: int, uid: str, plan: tuple[CheckpointRef, ...]
+    ) -> None:
         """A trainer was told to run."""
         known = self.bound.get((trial, attempt))
         hold("P1", known == uid, f"session of {trial}/{attempt} for {uid}, bound is {known}")
         earlier = {ref for ref in self.honest.get(trial, set()) if ref.attempt < attempt}
         hold("P6", plan or not earlier, f"trial {trial} starts from scratch")
+        if (trial, attempt) not in self.settled:
+            self.retention.told(trial, plan)
 
     def sent_away(self, trial: str, attempt: int, uid: str) -> None:
         """A trainer was told that its attempt is over."""
@@ -348,7 +355,9 @@ class History:
         """A manifest is in the store. ``alive``: its Pod exists and has not ended."""
         if (trial, ref.attempt) in self.settled:
             self.late.setdefault(trial, set()).add(ref)
-        elif alive:
+            return
+        self.retention.committed(trial, ref)
+        if alive:
             self.honest.setdefault(trial, set()).add(ref)
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.model import examples
+from tests.model import deletions, examples
 from tests.model.history import MAX_FAILURES
 from tests.model.script import play
 from tune_operator.api.constants import POD_FINALIZER
+from tune_operator.experiment import collector as collector_module
 from tune_operator.experiment import look as look_module
 from tune_operator.experiment import namespace_end
+from tune_operator.experiment.collector import Collector
 from tune_operator.experiment.deletion_causes import DeletionCauses
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.look import Ending, Looker
@@ -25,6 +27,7 @@ from tune_operator.experiment.opening import Opening
 from tune_operator.experiment.reports import Reports
 from tune_operator.experiment.run import Run
 from tune_operator.experiment.status_writer import StatusWriter
+from tune_operator.experiment.survey import Survey, read_data
 from tune_operator.kube import executor as executor_module
 from tune_operator.kube import patches
 from tune_operator.kube.errors import NotFound
@@ -41,6 +44,7 @@ from tune_operator.lifecycle import (
     verdicts,
 )
 from tune_operator.lifecycle import decide as decide_module
+from tune_operator.lifecycle import retention as retention_module
 from tune_operator.lifecycle import settle as settle_module
 from tune_operator.lifecycle.actions import CreatePod, DeletePod
 from tune_operator.lifecycle.decide import Decision
@@ -48,12 +52,14 @@ from tune_operator.lifecycle.draft import Draft
 from tune_operator.lifecycle.evidence import Evidence, Unread
 from tune_operator.lifecycle.observation import Experiment, Observation
 from tune_operator.lifecycle.pod_view import PodView
+from tune_operator.lifecycle.retention import Lineage
 from tune_operator.lifecycle.trial_state import StopIntent, TrialState
 from tune_operator.lifecycle.verdicts import Counts, Verdict
 from tune_operator.reconciler import Reconciler
 from tune_operator.reports.sink import NotReady, Outdated
 from tune_operator.store.errors import StoreError
-from tune_trainer.protocol.keys import CheckpointRef, parse_manifest_key
+from tune_operator.store.object_store import ObjectStore
+from tune_trainer.protocol.keys import CheckpointRef, TrialKeys, parse_manifest_key
 from tune_trainer.protocol.messages import ResultsResponse
 
 Patch = pytest.MonkeyPatch
@@ -453,6 +459,48 @@ def mere_progress_may_wait(patch: Patch) -> None:
     patch.setattr(Reconciler, "_can_wait", can_wait)
 
 
+def claims_are_not_looked_at(patch: Patch) -> None:
+    async def fence(*_: object) -> None:
+        return None
+
+    patch.setattr(Collector, "_fence", fence)
+
+
+def data_before_manifest(patch: Patch) -> None:
+    async def drop(
+        self: Collector, store: ObjectStore, keys: TrialKeys, survey: Survey, gone: Any, memory: Any
+    ) -> None:
+        found = await read_data(store, keys)
+        for folder in survey.own(gone):
+            await store.delete([each.key for each in found[folder]])
+        await drop_manifests(self, store, keys, survey, gone, memory)
+
+    drop_manifests = Collector._drop
+    patch.setattr(Collector, "_drop", drop)
+
+
+def plan_not_pinned(patch: Patch) -> None:
+    patch.setattr(retention_module, "_needs_plan", lambda lineage, members: False)
+
+
+def shown_not_pinned(patch: Patch) -> None:
+    of = Lineage.of
+
+    def without_pins(trial: TrialState) -> Lineage | None:
+        lineage = of(trial)
+        return replace(lineage, pins=frozenset()) if lineage else None
+
+    patch.setattr(Lineage, "of", without_pins)
+
+
+def every_attempt_is_over(patch: Patch) -> None:
+    patch.setattr(Lineage, "settled", lambda self, attempt: True)
+
+
+def clones_are_not_asked(patch: Patch) -> None:
+    patch.setattr(collector_module, "union", lambda named: next(iter(named)))
+
+
 def without_a_fault() -> None:
     """Two trials whose attempts fail, are evicted and complete."""
     play(("fec", "fec"), {})
@@ -659,6 +707,42 @@ MUTATIONS = (
         gone_before_its_pods,
         ("P7",),
         examples.a_release_that_fails,
+    ),
+    Mutation(
+        "who was overtaken deletes no checkpoint",
+        claims_are_not_looked_at,
+        ("P6",),
+        deletions.an_owner_who_was_overtaken_collects,
+    ),
+    Mutation(
+        "the data of a checkpoint go after its manifest",
+        data_before_manifest,
+        ("P6",),
+        deletions.more_saves_than_stay,
+    ),
+    Mutation(
+        "a plan stays until its attempt has committed",
+        plan_not_pinned,
+        ("P6",),
+        deletions.a_plan_longer_than_what_stays,
+    ),
+    Mutation(
+        "what the status shows stays",
+        shown_not_pinned,
+        ("P6",),
+        deletions.saves_nobody_was_told_of,
+    ),
+    Mutation(
+        "data without a manifest stay while their attempt may commit",
+        every_attempt_is_over,
+        ("P6",),
+        deletions.an_upload_that_takes_long,
+    ),
+    Mutation(
+        "data that a clone refers to stay",
+        clones_are_not_asked,
+        ("P6",),
+        deletions.a_clone_outlives_its_source,
     ),
 )
 """What `docs/reliability.md` shows and `test_mutations.py` proves."""

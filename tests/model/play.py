@@ -28,6 +28,7 @@ from tests.model.history import (
 from tests.model.nodes import NODE_NAMES, Nodes
 from tests.model.peace import LATE
 from tests.model.process import Process
+from tests.model.retained import Retained
 from tests.model.wire import Call
 from tune_operator.api import constants
 from tune_operator.kube.resources import EXPERIMENTS, PODS
@@ -84,8 +85,8 @@ NODE_REASONS = ("OutOfcpu", "Evicted", "NodeShutdown", "Terminated")
 class Trainer:
     """A process. ``plan`` is None until a session was given; it may outlive its Pod.
 
-    ``asking``: a request of its own is under way. ``durable`` is how far the operator has its
-    results, by its own word.
+    ``asking``: a request of its own is under way. ``uploaded`` is the last iteration
+    of which it has stored the data, ``saved`` the last one it committed.
     """
 
     pod: PodIdentity
@@ -96,6 +97,8 @@ class Trainer:
     spool: tuple[Result, ...] = ()
     seq: int = 0
     asking: bool = False
+    saved: int = 0
+    uploaded: int = 0
 
     @property
     def uid(self) -> str:
@@ -106,13 +109,15 @@ class Trainer:
 class Play:
     """One world and all that moves in it."""
 
-    def __init__(self, operators: int = 2) -> None:
+    def __init__(self, operators: int = 2, *, collects: bool = False) -> None:
+        """``collects``: operators delete checkpoints that nobody needs any more."""
         random.seed(1)  # what the operator draws, its pauses between retries, is the same each time
         self.clocks = Clocks()
         self.history = History()
         self.server = ApiServer(self.history, self.clocks)
         self.bucket = Bucket(self.history)
         self.history.server, self.history.bucket = self.server, self.bucket
+        self.history.retention = Retained(self.history)
         self.trainers: dict[str, Trainer] = {}
         self.unheard: dict[str, int] = {}
         self.lives = 0
@@ -121,6 +126,7 @@ class Play:
         self.server.make(EXPERIMENTS, {"metadata": meta, "spec": SPEC})
         self.nodes = Nodes(self.server, self.history)
         self.orphans: list[tuple[Process, Call]] = []
+        self.collects = collects
         self.operators = [self._operator() for _ in range(operators)]
 
     def happens(self, name: str, pick: int) -> None:
@@ -302,6 +308,18 @@ class Play:
         if trainer is not None:
             self._commit(trainer)
 
+    def thrive(self, pick: int) -> None:
+        """A Pod does what it should, one step; a trainer trains, reports and saves."""
+        pod = _one(self.pods(), pick // 2)
+        if pod is not None:
+            self.behave(pod, self._one_of_operators(pick))
+
+    def upload(self, pick: int) -> None:
+        """A trainer has uploaded a checkpoint and not committed it yet."""
+        trainer = _one(self._at_work(), pick)
+        if trainer is not None:
+            self._upload(trainer)
+
     def complete(self, pick: int) -> None:
         """A trainer reaches its end: record, word to the operator, exit 0."""
         trainer = _one(self._at_work(), pick // 2)
@@ -411,7 +429,9 @@ class Play:
 
     def _operator(self, ahead: timedelta = timedelta()) -> Process:
         self.lives += 1
-        return Process(f"operator-{self.lives}", self.server, self.bucket, ahead)
+        return Process(
+            f"operator-{self.lives}", self.server, self.bucket, ahead, collects=self.collects
+        )
 
     def _one_of_operators(self, pick: int) -> Process:
         return self.operators[pick % len(self.operators)]
@@ -626,11 +646,22 @@ class Play:
 
     def _commit(self, trainer: Trainer) -> None:
         ref = CheckpointRef(trainer.attempt, trainer.iteration)
-        key = KEYS.trial(trainer.trial).manifest(ref)
-        restored = trainer.plan[0].iteration if trainer.plan else 0
-        if self.bucket.up and key not in self.bucket.objects and trainer.iteration > restored:
+        if self._upload(trainer):
+            trainer.saved = trainer.iteration
+            key = KEYS.trial(trainer.trial).manifest(ref)
             self.bucket.objects[key] = self._manifest(trainer, ref)
             self.history.committed(trainer.trial, ref, alive=self._alive(trainer))
+
+    def _upload(self, trainer: Trainer) -> bool:
+        """The data, once, unless they are there or nothing is to be saved."""
+        restored = trainer.plan[0].iteration if trainer.plan else 0
+        if not self.bucket.up or trainer.iteration <= max(restored, trainer.saved):
+            return False
+        if trainer.uploaded < trainer.iteration:
+            trainer.uploaded = trainer.iteration
+            ref = CheckpointRef(trainer.attempt, trainer.iteration)
+            self.bucket.objects[f"{KEYS.trial(trainer.trial).data(ref, 'n')}model"] = b"."
+        return True
 
     def _manifest(self, trainer: Trainer, ref: CheckpointRef) -> bytes:
         return Manifest(
@@ -641,7 +672,7 @@ class Play:
             time=instants.render(self.clocks.wall) or "",
             kind="json",
             relative="",
-            metrics={"training_iteration": trainer.iteration},
+            metrics={"score": self._objective(trainer), "training_iteration": trainer.iteration},
             progress={},
             files=(),
             results=trainer.spool,

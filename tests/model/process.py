@@ -19,7 +19,7 @@ from tests.model.eventloop import StepLoop
 from tests.model.history import EXPERIMENT, NAMESPACE, Broken, hold
 from tests.model.wire import Call, ModelTransport, Wire, WireStore
 from tune_operator.api.constants import LABEL_EXPERIMENT_UID
-from tune_operator.experiment import gates
+from tune_operator.experiment import collector, gates
 from tune_operator.experiment.gates import Gates
 from tune_operator.experiment.journal import Journal
 from tune_operator.experiment.look import Looker
@@ -47,6 +47,9 @@ from tune_operator.worker import work
 KEY: Key = (NAMESPACE, EXPERIMENT)
 SESSION = Session("https://operator.tune-system.svc", "a certificate")
 METRICS = Metrics()
+GRACE_SECONDS = 20.0
+"""From a manifest to its data: as good as an hour where restoring takes no time."""
+
 ENDLESS = 2000
 """Calls without a pause after which somebody is going round in circles."""
 
@@ -97,6 +100,19 @@ class SilentRecorder(EventRecorder):
         """See EventRecorder.emit."""
 
 
+class ModelRetention(Retention):
+    """The real one, which logs its defects and goes on; ``defect`` is the last."""
+
+    defect: Exception | None = None
+
+    async def _collect(self, run: Run) -> str:
+        try:
+            return await super()._collect(run)
+        except Exception as error:
+            self.defect = error
+            raise
+
+
 @contextmanager
 def wired() -> Generator[None, None, None]:
     """While this holds, stores are opened over the wire and nonces are counted, not drawn.
@@ -122,26 +138,30 @@ def wired() -> Generator[None, None, None]:
         patch.object(gates, "connect", connect),
         patch.object(gates, "secrets", Secrets),
         patch.object(Journal, "flush", flush),
+        patch.object(collector, "GRACE_SECONDS", GRACE_SECONDS),
     ):
         yield
-
-
-async def _no_store(run: Run) -> WireStore:
-    """Nobody works for retention in the model: nothing ever waits for it."""
-    raise AssertionError(run.key)
 
 
 class Process:
     """One life of a process. ``defect`` is what no code of ours should ever raise.
 
     ``unheard`` is when a trainer was last turned away because nobody could say who it was.
+    ``collects``: it deletes what nobody needs any more.
     """
 
     defect: BaseException | None = None
 
     def __init__(
-        self, name: str, server: ApiServer, bucket: Bucket, ahead: timedelta = timedelta()
+        self,
+        name: str,
+        server: ApiServer,
+        bucket: Bucket,
+        ahead: timedelta = timedelta(),
+        *,
+        collects: bool = False,
     ) -> None:
+        self._collects = collects
         self.clock = clock = ProcessClock(server.clocks, ahead)
         self.name = name
         self.unheard: datetime | None = None
@@ -158,6 +178,11 @@ class Process:
         self.nodes = Nodes(kube, lambda _: self.queue.add(KEY), clock=clock)
         writer = StatusWriter(kube, clock, METRICS, self.objects)
         runs: dict[str, Run] = {}
+
+        async def connect(_: Run) -> WireStore:
+            return store
+
+        self.retention = ModelRetention(runs, connect, self.queue.add, clock, METRICS)
         self.reconciler = Reconciler(
             kube=kube,
             looker=Looker(kube, self.pods, self.nodes, clock.now(), lambda: self.unheard),
@@ -171,7 +196,7 @@ class Process:
             objects=self.objects,
             seen=self.seen,
             runs=runs,
-            retention=Retention(runs, _no_store, self.queue.add, clock, METRICS),
+            retention=self.retention,
         )
         self.reports = Reports(
             kube, self.pods, self.reconciler.runs, self.queue.add, clock, METRICS
@@ -187,6 +212,8 @@ class Process:
             await self.pods.synced.wait()
             group.create_task(self.nodes.run())
             group.create_task(self._follow())
+            if self._collects:
+                group.create_task(self.retention.work())
             await work(self.queue, self._reconcile, METRICS)
 
     async def _reconcile(self, key: Key) -> None:
@@ -225,7 +252,8 @@ class Process:
             answer()
         if isinstance(self.defect, Broken):
             raise self.defect
-        hold("no defect", self.defect is None, f"{self.defect!r}")
+        defect = self.defect or self.retention.defect
+        hold("no defect", defect is None, f"{defect!r}")
 
     def ask(
         self,

@@ -7,14 +7,16 @@ from enum import StrEnum
 
 from tests.model.history import PLACE, hold
 from tests.model.play import Play
-from tests.model.process import Process
+from tests.model.process import GRACE_SECONDS, Process
 from tests.model.wire import Call
+from tune_operator.experiment.retention import PACE_SECONDS
 from tune_operator.kube.transport import Object
 from tune_operator.lifecycle.pod_view import project
 from tune_operator.lifecycle.trial_state import Phase
 from tune_trainer.protocol.exit_record import Outcome
 
 ROUNDS = 120
+PACE = int(PACE_SECONDS)
 
 
 class Fault(StrEnum):
@@ -36,8 +38,10 @@ class Script(Play):
     ``endings`` has a letter for each attempt of each trial: f(ailed), e(victed), c(ompleted).
     """
 
-    def __init__(self, endings: Sequence[str], faults: Mapping[int, Fault]) -> None:
-        super().__init__(operators=1)
+    def __init__(
+        self, endings: Sequence[str], faults: Mapping[int, Fault], *, collects: bool = False
+    ) -> None:
+        super().__init__(operators=1, collects=collects)
         self.edit_spec(lambda spec: spec.update(numSamples=len(endings)))
         self.endings = endings
         self.last_iteration = max(map(len, endings))  # one for each attempt
@@ -174,9 +178,33 @@ class Losing(Script):
             self.behave(pod, self.operator)
 
 
+class Collected(Script):
+    """A run of which the first checkpoint goes when the last attempt has committed."""
+
+    def __init__(self, faults: Mapping[int, Fault]) -> None:
+        super().__init__(("fec",), faults, collects=True)
+        self.last_iteration = 5
+
+    def run(self) -> None:
+        """To the end, and until all of it is done; what a crash leaves behind then may stay."""
+        super().run()
+        for _ in range(2 * PACE + int(GRACE_SECONDS)):
+            self.wait_seconds(1.0)
+            self._let_it_work()
+        deleted = self.history.retention.data_deleted
+        hold("P6", deleted or self.faults, "no garbage was ever deleted")
+
+
 def play(endings: Sequence[str], faults: Mapping[int, Fault]) -> int:
     """One run with these faults. How many writes it had."""
     with Script(endings, faults) as script:
+        script.run()
+    return script.writes
+
+
+def play_collected(faults: Mapping[int, Fault]) -> int:
+    """The same of a run that has garbage."""
+    with Collected(faults) as script:
         script.run()
     return script.writes
 

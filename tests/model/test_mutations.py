@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.model.deletions import DELETIONS
 from tests.model.examples import EXAMPLES
 from tests.model.histories import random_history
 from tests.model.history import Broken
@@ -30,7 +31,7 @@ def test_a_lost_rule_breaks_its_promise(
     assert broken.value.promise in mutation.promises, str(broken.value)
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", [*EXAMPLES, *DELETIONS])
 def test_with_the_rule_the_example_holds(example: Callable[[], None]) -> None:
     example()
 

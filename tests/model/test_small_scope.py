@@ -16,7 +16,7 @@ import pytest
 
 from tests.cases import ran
 from tests.model.cases import THOROUGH
-from tests.model.script import Fault, play, play_losing, play_stopping
+from tests.model.script import Fault, play, play_collected, play_losing, play_stopping
 
 pytestmark = pytest.mark.timeout(300)  # pure computing: a busy machine takes its time
 
@@ -28,6 +28,7 @@ RUNS: dict[str, Callable[[Mapping[int, Fault]], int]] = {
     "long": partial(play, LONG),
     "stopping": play_stopping,
     "losing": play_losing,
+    "collected": play_collected,
 }
 TWO = (Fault.CRASH_AFTER, Fault.LOST_ANSWER)
 """The worst. A crash before a write is much like one after the write before it."""

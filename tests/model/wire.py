@@ -20,7 +20,7 @@ from tests.model.eventloop import StepLoop
 from tune_operator.kube.errors import TooManyRequests, Transient
 from tune_operator.kube.transport import Object, Request, Transport
 from tune_operator.store.errors import Unreachable
-from tune_operator.store.object_store import Stored, Upload
+from tune_operator.store.object_store import PAGE, Stored, Upload
 
 if TYPE_CHECKING:
     from tests.model.cluster import ApiServer, Bucket
@@ -228,6 +228,7 @@ class WireStore:
         self._wire = wire
         self.bucket = bucket
         self._who = who
+        self._listed: dict[str, int] = {}
 
     async def get(self, key: str) -> bytes:
         """See ObjectStore.get."""
@@ -249,20 +250,31 @@ class WireStore:
 
     async def list(self, prefix: str, after: str = "") -> list[str]:
         """See ObjectStore.list."""
-        keys: list[str] = await self._ask("list", prefix, lambda: self.bucket.list(prefix, after))
+
+        def do() -> list[str]:
+            self._listed[prefix] = len(self.bucket.history.segments)
+            return self.bucket.list(prefix, after)
+
+        keys: list[str] = await self._ask("list", prefix, do)
         return keys
 
     async def page(self, prefix: str, after: str = "") -> Sequence[Stored]:
-        """See ObjectStore.page; nothing in the model lists in pages."""
-        raise NotImplementedError
+        """See ObjectStore.page."""
+
+        def do() -> list[Stored]:
+            return [Stored(key, 1) for key in self.bucket.list(prefix, after)[:PAGE]]
+
+        page: list[Stored] = await self._ask("list", prefix, do)
+        return page
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """See ObjectStore.delete; nothing in the model deletes."""
-        raise NotImplementedError
+        """See ObjectStore.delete. The history is told of which time the LIST is that said so."""
+        known = dict(self._listed)
+        await self._ask("delete", keys[0], lambda: self.bucket.delete(keys, known))
 
     async def uploads(self, prefix: str) -> Sequence[Upload]:
-        """See ObjectStore.uploads; nothing in the model asks."""
-        raise NotImplementedError
+        """See ObjectStore.uploads; in the model no upload has parts."""
+        return ()
 
     async def abort(self, upload: Upload) -> None:
         """See ObjectStore.abort; nothing in the model aborts."""
