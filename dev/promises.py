@@ -79,6 +79,7 @@ PROMISES = (
             CLUSTER + "test_trial_lifecycle.py::test_exit_code_0_without_a_record_is_no_success",
             CLUSTER + "test_trial_lifecycle.py::test_completion_wins_over_the_exit_code",
             REAL + "test_digits.py::test_exit_code_0_after_sigterm_is_a_preemption_and_no_success",
+            REAL + "test_shell.py",
         ),
     ),
     Promise(
@@ -107,8 +108,10 @@ PROMISES = (
             UNIT + "lifecycle/test_retention.py",
             UNIT + "experiment/test_collector.py",
             UNIT + "experiment/test_collected_clones.py",
+            TRAINER + "test_clones.py",
             CLUSTER + "test_kill_loop.py",
             CLUSTER + "test_trainer_store.py",
+            REAL + "test_examples.py",
         ),
     ),
     Promise(
