@@ -12,9 +12,11 @@ from tests.unit.trainer.build import Ledger, at, files, read_files
 from tests.unit.trainer.store_contract import PART, StoreContract, key
 from tests.unit.trainer.wire import Cut, Wire
 from tune_trainer.checkpoint import layout
+from tune_trainer.checkpoint.commit import commit
 from tune_trainer.checkpoint.restore import fetch
 from tune_trainer.checkpoint.saver import Attempt, Saver
 from tune_trainer.protocol.keys import CheckpointRef, RunKeys
+from tune_trainer.protocol.manifest import Manifest
 from tune_trainer.retry import Retry
 from tune_trainer.store.base import Store, Unavailable
 from tune_trainer.store.s3 import Credentials, S3Store
@@ -43,6 +45,27 @@ def test_a_missing_bucket_is_not_a_missing_object(minio: Bucket) -> None:
     store = S3Store(minio.endpoint, "", "there-is-no-such-bucket", credentials)
     with pytest.raises(Unavailable, match="NoSuchBucket"):
         store.get("contract/anything")
+    store.close()
+
+
+def test_a_clone_is_restored_from_the_data_of_its_source(minio: Bucket, tmp_path: Path) -> None:
+    store = S3Store(
+        minio.endpoint, "us-east-1", minio.bucket, Credentials(minio.access_key, minio.secret_key)
+    )
+    run, retry = RunKeys(f"clones/{uuid.uuid4()}"), Retry(30, first=0.01, longest=0.1)
+    content = {f"small/{number}": bytes([number]) for number in range(20)} | {"large": b"x" * PART}
+    ledger = Ledger()
+    saver = Saver(Attempt("digits", "00003", 1, run.trial("00003")), store, ledger, tmp_path, retry)
+    saver.save(files(**content), at(5), {}, forced=True)
+    saver.wait()
+    source = run.trial("00003").manifest(CheckpointRef(1, 5))
+    keys, ref = run.trial("00007"), CheckpointRef(2, 5)
+    clone = Manifest.from_bytes(store.get(source)).clone("00007", ref, "cd")
+    commit(store, keys.manifest(ref), clone, retry)
+    commit(store, keys.manifest(ref), clone, retry)  # as after an answer that got lost
+    with fetch(store, keys, (ref,), tmp_path, retry) as restored:
+        assert (restored.manifest.ref, restored.manifest.trial) == (ref, "00007")
+        assert read_files(restored.directory) == content
     store.close()
 
 
