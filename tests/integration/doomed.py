@@ -1,20 +1,18 @@
 """Attempts that save until a signal ends or stops them, for the kill loop.
 
-``python -m tests.integration.doomed`` forks one process per attempt from itself, with everything
-imported: an order is one line of JSON on its standard input. The attempt tells what it does, line
-by line, over a Unix socket, whose end is the attempt's. What a checkpoint holds follows from its
-attempt and iteration alone, so what was restored can be checked against its name.
+``tests.integration.zygote`` starts them. An attempt tells what it does, line by line, over a Unix
+socket, whose end is the attempt's. What a checkpoint holds follows from its attempt and iteration
+alone, so what was restored can be checked against its name.
 """
 
 import hashlib
 import json
 import os
-import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,10 +33,43 @@ PART = 5 * 1024 * 1024
 TRIAL = "00000"
 
 
+class Place(StrEnum):
+    """The requests of an attempt."""
+
+    GET_MANIFEST = "get manifest"
+    READ_DATA = "read data"
+    PUT_DATA = "put data"
+    BEGIN_MULTIPART = "begin multipart"
+    PUT_PART = "put part"
+    COMPLETE_MULTIPART = "complete multipart"
+    PUT_MANIFEST = "put manifest"
+
+
+class Edge(StrEnum):
+    """When during a request."""
+
+    BEFORE = "before"
+    DURING = "during"
+    AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where an attempt sends itself a signal: at the ``nth`` request of its kind, counted from 1.
+
+    ``delay``: seconds after the beginning of the request, for DURING.
+    """
+
+    place: str
+    edge: str
+    nth: int = 1
+    delay: float = 0.0
+
+
 @dataclass(frozen=True)
 class Order:
-    """One attempt. ``point``: at which step of a request, counted from 1, it sends itself a signal;
-    0 for never. ``plan`` is the resume plan, newest first."""
+    """One attempt. ``plan`` is the resume plan, newest first; at ``point`` it sends itself the
+    signal, at None never; ``broken`` is the rule it breaks: see ``tests.integration.careless``."""
 
     report: str
     staging: str
@@ -49,21 +80,30 @@ class Order:
     root: str
     attempt: int
     plan: tuple[str, ...]
-    point: int
+    point: Point | None
     signal: int
     saves: int
+    broken: str
 
     def line(self) -> str:
-        """The order as a zygote reads it."""
+        """The order as the zygote reads it."""
         return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def parse(cls, line: str) -> "Order":
+        """The order of a line."""
+        document: dict[str, Any] = json.loads(line)
+        document["plan"] = tuple(document["plan"])
+        document["point"] = document["point"] and Point(**document["point"])
+        return cls(**document)
 
 
 def content_of(ref: CheckpointRef) -> dict[str, bytes]:
-    """Files of a checkpoint: enough small ones for a pack, and at times one of two parts."""
+    """Files of a checkpoint: enough small ones for a pack, and in every third one of two parts."""
     seed = hashlib.sha256(str(ref).encode()).digest()
     files = {f"layers/{number:02d}": seed[number:] * (number + 1) for number in range(12)}
     files["empty"] = b""
-    if ref.iteration % 4 == 0:
+    if ref.iteration % 3 == 0:
         files["large"] = seed * (PART // len(seed) + 100)
     return files
 
@@ -110,40 +150,54 @@ class Saved(Trainable):
 
 
 class DoomedStore:
-    """Counts the beginnings and ends of requests, and dies at one of them."""
+    """Knows the requests, and dies at one of them."""
 
-    def __init__(self, inner: Store, point: int, number: int) -> None:
+    def __init__(self, inner: Store, point: Point | None, number: int) -> None:
         self._inner = inner
-        self._left = point
+        self._point = point
+        self._left = point.nth if point else 0
         self._signal = number
         self._lock = threading.Lock()
 
-    def step(self, request: Callable[[], T]) -> T:
-        self._count()
+    def step(self, place: Place, request: Callable[[], T]) -> T:
+        point = self._reached(place)
+        if point and point.edge == Edge.BEFORE:
+            self._die()
+        if point and point.edge == Edge.DURING:
+            timer = threading.Timer(point.delay, self._die)
+            timer.daemon = True  # it is no reason to stay
+            timer.start()
         answer = request()
-        self._count()
+        if point and point.edge == Edge.AFTER:
+            self._die()
         return answer
 
-    def _count(self) -> None:
+    def _reached(self, place: Place) -> Point | None:
         with self._lock:
+            if self._point is None or place != self._point.place:
+                return None
             self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), self._signal)
+            return self._point if self._left == 0 else None
+
+    def _die(self) -> None:
+        os.kill(os.getpid(), self._signal)
 
     def get(self, key: str) -> bytes:
-        return self.step(lambda: self._inner.get(key))
+        return self.step(Place.GET_MANIFEST, lambda: self._inner.get(key))
 
     def read_into(self, key: str, start: int, buffer: memoryview) -> Extent:
-        return self.step(lambda: self._inner.read_into(key, start, buffer))
+        return self.step(Place.READ_DATA, lambda: self._inner.read_into(key, start, buffer))
 
     def put(self, key: str, data: Data, sha256: str = "") -> None:
-        self.step(lambda: self._inner.put(key, data, sha256))
+        place = Place.PUT_MANIFEST if "/m/" in key else Place.PUT_DATA
+        self.step(place, lambda: self._inner.put(key, data, sha256))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        return self.step(lambda: self._inner.put_if_absent(key, data))
+        return self.step(Place.PUT_MANIFEST, lambda: self._inner.put_if_absent(key, data))
 
     def multipart(self, key: str) -> MultipartUpload:
-        return DoomedMultipart(self, self.step(lambda: self._inner.multipart(key)))
+        begun = self.step(Place.BEGIN_MULTIPART, lambda: self._inner.multipart(key))
+        return DoomedMultipart(self, begun)
 
 
 class DoomedMultipart:
@@ -152,20 +206,18 @@ class DoomedMultipart:
         self._inner = inner
 
     def put(self, number: int, data: Data, sha256: str = "") -> None:
-        self._store.step(lambda: self._inner.put(number, data, sha256))
+        self._store.step(Place.PUT_PART, lambda: self._inner.put(number, data, sha256))
 
     def complete(self) -> None:
-        self._store.step(self._inner.complete)
+        self._store.step(Place.COMPLETE_MULTIPART, self._inner.complete)
 
     def abort(self) -> None:
-        self._store.step(self._inner.abort)
+        self._inner.abort()
 
 
-def run(order: Order) -> None:
-    """One attempt: restore, save so many times, say so."""
+def run(order: Order, reporter: Reporter) -> None:
+    """Restore, save so many times, say so."""
     layout.PART_SIZE = PART  # type: ignore[attr-defined]
-    reporter = Reporter(order.report)
-    reporter.say("pid", os.getpid())
     keys = TrialKeys(f"{order.root}/t/{TRIAL}")
     credentials = Credentials(order.access_key, order.secret_key)
     remote = S3Store(order.endpoint, "us-east-1", order.bucket, credentials)
@@ -183,6 +235,9 @@ def run(order: Order) -> None:
         saver.restored(iteration)
     reporter.say("training")
     trainable = Saved({})
+    if iteration:  # a signal right after the restore: there is nothing new to save
+        trainable.ref = CheckpointRef(order.attempt, iteration)
+        saver.save(trainable, Progress(iteration=iteration), {"value": iteration}, forced=True)
     for number in range(iteration + 1, iteration + 1 + order.saves):
         trainable.ref = CheckpointRef(order.attempt, number)
         saver.save(trainable, Progress(iteration=number), {"value": number}, forced=True)
@@ -197,24 +252,3 @@ def files_in(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def main() -> None:
-    """Fork an attempt per line until there are no more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    for line in sys.stdin:
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            document: dict[str, Any] = json.loads(line)
-            document["plan"] = tuple(document["plan"])
-            try:
-                run(Order(**document))
-            except BaseException as error:  # noqa: BLE001 - a child must never return into the loop
-                sys.stderr.write(f"attempt {document['attempt']}: {error!r}\n")
-                sys.stderr.flush()
-                os._exit(1)
-            os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
