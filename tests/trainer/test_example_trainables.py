@@ -16,7 +16,7 @@ import yaml
 from tests.unit.trainer.attempts import Attempts
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.operator_server import OperatorServer, session_response
-from tests.unit.trainer.process import Trainer, checkpoints, ended, record
+from tests.unit.trainer.process import Trainer, checkpoints, record, succeeds
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer import entrypoint
 from tune_trainer.protocol.exit_record import ExitRecord, Outcome
@@ -90,8 +90,7 @@ def test_an_interrupted_trial_ends_like_an_undisturbed_one(
     process = trainer.start(example.entrypoint, attempt=2)
     operator.wait_until(lambda: operator.received >= 3)
     process.send_signal(signal.SIGTERM)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     cut = record(s3, 2)
     assert (cut.outcome, cut.signal) == (Outcome.INTERRUPTED, "SIGTERM")
     newest = CheckpointRef(2, cut.iteration)

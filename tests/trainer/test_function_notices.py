@@ -2,15 +2,21 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.trainer.test_local import Laptop
+from tests.trainer.laptop import Laptop
 from tests.unit.trainer.metadata_server import AwsServer
 from tests.unit.trainer.operator_server import OperatorServer, session_response
-from tests.unit.trainer.process import Gate, Trainer, checkpoints, ended, record, says
+from tests.unit.trainer.process import (
+    Gate,
+    Trainer,
+    checkpoints,
+    interrupt,
+    record,
+    says,
+    succeeds,
+)
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.errors import AttemptFailed
 from tune_trainer.function import wrap
@@ -19,34 +25,16 @@ from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
 
 
-@pytest.fixture
-def aws() -> Iterator[AwsServer]:
-    server = AwsServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    folder = tmp_path / "laptop"
-    folder.mkdir()
-    found = Laptop(folder)
-    yield found
-    found.kill_all()
-
-
 def test_an_announced_end_is_told_until_a_checkpoint_is_reported(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate, aws: AwsServer
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("functions:count", more={"TUNE_METADATA_AWS": aws.url})
-    gate.open(1)
-    operator.wait_until(lambda: gate.has_begun(2))
+    more = {"TUNE_METADATA_AWS": aws.url}
+    process = trainer.waiting("functions:count", gate, after=1, more=more)
     aws.action = {"action": "terminate"}
     says(process, "AWS announces the end of this machine")
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert checkpoints(s3) == [CheckpointRef(1, 2)]
     assert record(s3).outcome is Outcome.COMPLETED
 
@@ -55,14 +43,10 @@ def test_on_preemption_false_tells_a_function_of_no_signal(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, on_preemption=False)
-    process = trainer.start("functions:count")
-    gate.open(1)
-    operator.wait_until(lambda: gate.has_begun(2))
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    process = trainer.waiting("functions:count", gate, after=1)
+    interrupt(process)
     gate.open(2)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 2)
     assert checkpoints(s3) == []
 

@@ -12,8 +12,9 @@ from tests.unit.trainer.process import (
     checkpoints,
     ended,
     has_record,
+    interrupt,
     record,
-    says,
+    succeeds,
 )
 from tests.unit.trainer.s3_server import BUCKET, S3Server
 from tests.unit.trainer.trainables.functions import count
@@ -26,14 +27,10 @@ def test_a_signal_is_told_and_the_checkpoint_reported_then_is_kept(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("functions:count")
-    gate.open(1, 2)
-    operator.wait_until(lambda: operator.received == 2 and gate.has_begun(3))
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    process = trainer.waiting("functions:count", gate, after=2)
+    interrupt(process)
     gate.open(3)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.signal, end.iteration) == (Outcome.INTERRUPTED, "SIGTERM", 3)
     assert checkpoints(s3) == [CheckpointRef(1, 3)]
@@ -47,13 +44,10 @@ def test_a_signal_that_crosses_with_a_report_costs_one_more_iteration(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("functions:late")
-    operator.wait_until(lambda: gate.has_begun(1))  # it has asked, and was told no
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    process = trainer.waiting("functions:late", gate, after=0)  # it has asked, and was told no
+    interrupt(process)
     gate.open(1, 2)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 2)
     assert checkpoints(s3) == [CheckpointRef(1, 2)]
     assert not gate.has_begun(3)
@@ -63,13 +57,10 @@ def test_a_signal_ends_a_function_that_never_saves_at_its_report(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("functions:unsaved")
-    operator.wait_until(lambda: gate.has_begun(1))
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    process = trainer.waiting("functions:unsaved", gate, after=0)
+    interrupt(process)
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 1)
     assert checkpoints(s3) == []
 
@@ -78,12 +69,10 @@ def test_a_function_that_outlasts_the_grace_is_given_up(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config | {"every": 1})
-    process = trainer.start("functions:count", grace=1.0)
-    gate.open(1)
-    operator.wait_until(lambda: CheckpointRef(1, 1) in operator.checkpoints and gate.has_begun(2))
+    process = trainer.waiting("functions:count", gate, after=1, grace=1.0)
+    operator.wait_until(lambda: CheckpointRef(1, 1) in operator.checkpoints)
     process.send_signal(signal.SIGTERM)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 1)
     assert checkpoints(s3) == [CheckpointRef(1, 1)]
 
@@ -92,8 +81,7 @@ def test_what_nothing_ends_keeps_neither_the_end_nor_the_process(
     operator: OperatorServer, s3: S3Server, trainer: Trainer
 ) -> None:
     operator.session = session_response(s3.endpoint, criteria={"training_iteration": 2.0})
-    code, stderr = ended(trainer.start("functions:deaf", program=("-c", HASTY)))
-    assert code == 0, stderr
+    stderr = succeeds(trainer.start("functions:deaf", program=("-c", HASTY)))
     assert "cleanup() still runs" in stderr
     assert operator.completed == [record(s3)]
 
@@ -122,9 +110,7 @@ def test_a_replaced_attempt_leaves_at_its_report(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, criteria={})
-    process = trainer.start("functions:count")
-    gate.open(1)
-    operator.wait_until(lambda: operator.received == 1)
+    process = trainer.waiting("functions:count", gate, after=1)
     operator.script = lambda request: error(401, "Outdated")
     gate.open_all()
     code, stderr = ended(process)

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.trainer.build import KEYS
 from tests.unit.trainer.http_server import Answer, Request
 from tests.unit.trainer.operator_server import OperatorServer, error, session_response
-from tests.unit.trainer.process import Gate, Trainer, ended, record
+from tests.unit.trainer.process import Gate, Trainer, record, succeeds
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
@@ -65,8 +65,7 @@ def test_a_trainer_ends_without_the_operator_and_leaves_all_results_in_the_store
     operator: OperatorServer, s3: S3Server, trainer: Trainer
 ) -> None:
     operator.script = away
-    code, stderr = ended(start(trainer, operator, s3), LONG)
-    assert code == 0, stderr
+    succeeds(start(trainer, operator, s3), LONG)
     end = record(s3)
     assert (end.outcome, end.iteration) == (Outcome.COMPLETED, HOUR)
     assert [result.seq for result in end.results] == list(range(1, HOUR + 1))
@@ -95,8 +94,7 @@ def test_an_operator_that_comes_back_gets_each_result_once_and_in_order(
     operator.wait_until(lambda: operator.received == HOUR - 1, LONG)
     assert arrived == list(range(1, HOUR))
     gate.open(HOUR)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert [result.seq for result in record(s3).results] in ([], [HOUR])
 
 
@@ -104,8 +102,7 @@ def test_what_no_room_was_left_for_is_said(
     operator: OperatorServer, s3: S3Server, trainer: Trainer
 ) -> None:
     operator.script = away
-    code, stderr = ended(start(trainer, operator, s3, iterations=30, limits=", spool_results=10"))
-    assert code == 0, stderr
+    stderr = succeeds(start(trainer, operator, s3, iterations=30, limits=", spool_results=10"))
     assert "the spool is full" in stderr
     end = record(s3)
     assert [result.seq for result in end.results] == [*range(1, 11), 30]

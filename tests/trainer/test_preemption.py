@@ -19,9 +19,10 @@ from tests.unit.trainer.process import (
     Gate,
     Trainer,
     checkpoints,
-    ended,
+    interrupt,
     record,
     says,
+    succeeds,
 )
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.metadata import Aws, Azure, Gcp
@@ -47,13 +48,6 @@ def pauses() -> Iterator[Pauses]:
     found = Pauses()
     yield found
     found.over.set()
-
-
-@pytest.fixture
-def aws() -> Iterator[AwsServer]:
-    server = AwsServer()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -193,19 +187,16 @@ def test_an_announced_end_is_saved_once_and_training_goes_on(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate, aws: AwsServer
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("counting:Count", more={"TUNE_METADATA_AWS": aws.url})
-    gate.open(1)
-    operator.wait_until(lambda: gate.has_begun(2))
+    more = {"TUNE_METADATA_AWS": aws.url}
+    process = trainer.waiting("counting:Count", gate, after=1, more=more)
     aws.action = {"action": "terminate", "time": "2026-09-18T08:22:00Z"}
     says(process, "AWS announces the end of this machine")
     gate.open(2, 3, 4)
     operator.wait_until(lambda: operator.checkpoints == [CheckpointRef(1, 2)])
     operator.wait_until(lambda: operator.received == 4 and gate.has_begun(5))
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    interrupt(process)
     gate.open(5)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert record(s3).outcome is Outcome.INTERRUPTED
     assert checkpoints(s3) == [CheckpointRef(1, 2), CheckpointRef(1, 5)]
 
@@ -222,14 +213,11 @@ def test_on_preemption_false_saves_on_no_signal(
     entrypoint: str, saved: list[CheckpointRef],
 ) -> None:  # fmt: skip
     operator.session = session_response(s3.endpoint, config=gate.config, on_preemption=False)
-    process = trainer.start(entrypoint, more={"TUNE_METADATA_AWS": aws.url})
-    gate.open(1)
-    operator.wait_until(lambda: operator.received == 1 and gate.has_begun(2))
+    process = trainer.waiting(entrypoint, gate, after=1, more={"TUNE_METADATA_AWS": aws.url})
     process.send_signal(signal.SIGTERM)
     says(process, "SIGTERM")
     gate.open(2)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.signal, end.iteration) == (Outcome.INTERRUPTED, "SIGTERM", 2)
     assert checkpoints(s3) == saved

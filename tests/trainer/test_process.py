@@ -15,8 +15,9 @@ from tests.unit.trainer.process import (
     checkpoints,
     ended,
     has_record,
+    interrupt,
     record,
-    says,
+    succeeds,
     values,
 )
 from tests.unit.trainer.s3_server import S3Server
@@ -58,14 +59,10 @@ def test_a_signal_saves_and_exits_cleanly(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate, name: str
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("counting:Count")
-    gate.open(1, 2)
-    operator.wait_until(lambda: operator.received == 2 and gate.has_begun(3))
-    process.send_signal(signal.Signals[name])
-    says(process, f"{name}: saving")
+    process = trainer.waiting("counting:Count", gate, after=2)
+    interrupt(process, name)
     gate.open(3)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.signal, end.iteration) == (Outcome.INTERRUPTED, name, 3)
     assert checkpoints(s3) == [CheckpointRef(1, 3)]
@@ -78,12 +75,10 @@ def test_an_iteration_that_outlasts_the_grace_is_given_up(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, frequency=1)
-    process = trainer.start("counting:Count", grace=1.0)
-    gate.open(1)
-    operator.wait_until(lambda: CheckpointRef(1, 1) in operator.checkpoints and gate.has_begun(2))
+    process = trainer.waiting("counting:Count", gate, after=1, grace=1.0)
+    operator.wait_until(lambda: CheckpointRef(1, 1) in operator.checkpoints)
     process.send_signal(signal.SIGTERM)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.signal, end.iteration) == (Outcome.INTERRUPTED, "SIGTERM", 1)
     assert checkpoints(s3) == [CheckpointRef(1, 1)]
@@ -100,8 +95,7 @@ def test_a_signal_right_after_a_restore_keeps_the_iteration(
     process = trainer.start("counting:Count", attempt=2, grace=1.0)
     operator.wait_until(lambda: gate.has_begun(6))
     process.send_signal(signal.SIGTERM)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3, 2)
     assert (end.outcome, end.iteration, end.last_result) == (Outcome.INTERRUPTED, 5, None)
     assert {ref.attempt for ref in checkpoints(s3)} == {1}
@@ -118,12 +112,8 @@ def test_a_second_sigint_ends_at_once(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = trainer.start("counting:Count")
-    operator.wait_until(lambda: bool(operator.sessions))
-    gate.open(1)
-    operator.wait_until(lambda: operator.received == 1 and gate.has_begun(2))
-    process.send_signal(signal.SIGINT)
-    says(process, "SIGINT: saving")
+    process = trainer.waiting("counting:Count", gate, after=1)
+    interrupt(process, "SIGINT")
     process.send_signal(signal.SIGINT)
     assert ended(process)[0] == 130
     assert not has_record(s3)
@@ -236,12 +226,11 @@ def test_a_replaced_attempt_leaves_without_a_trace(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, frequency=1)
-    trainer_process = trainer.start("counting:Count")
-    gate.open(1)
+    process = trainer.waiting("counting:Count", gate, after=1)
     operator.wait_until(lambda: operator.checkpoints == [CheckpointRef(1, 1)])
     operator.script = lambda request: error(401, "Outdated")
     gate.open_all()
-    code, stderr = ended(trainer_process)
+    code, stderr = ended(process)
     assert code == 75
     assert "Fenced: " in stderr
     assert not has_record(s3)
@@ -312,8 +301,7 @@ def test_a_cleanup_that_never_ends_keeps_neither_the_end_nor_the_process(
     operator: OperatorServer, s3: S3Server, trainer: Trainer
 ) -> None:
     operator.session = session_response(s3.endpoint, criteria={"training_iteration": 2.0})
-    code, stderr = ended(trainer.start("counting:NeverClean", program=("-c", HASTY)))
-    assert code == 0, stderr
+    stderr = succeeds(trainer.start("counting:NeverClean", program=("-c", HASTY)))
     assert "cleanup() still runs" in stderr
     assert operator.completed == [record(s3)]
 

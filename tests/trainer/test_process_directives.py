@@ -7,36 +7,22 @@ from dataclasses import replace
 import pytest
 
 from tests.polling import soon
+from tests.unit.trainer.directives import CHECKPOINT, STOP, AskedFrom
 from tests.unit.trainer.operator_server import WAIT, OperatorServer, session_response
 from tests.unit.trainer.process import (
     Gate,
     Trainer,
     checkpoints,
-    ended,
+    interrupt,
     record,
     says,
+    succeeds,
     values,
 )
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.protocol.exit_record import Outcome
 from tune_trainer.protocol.keys import CheckpointRef
-from tune_trainer.protocol.messages import CONTINUE, Directive, DirectiveKind, ResultsRequest
-
-STOP = Directive(DirectiveKind.STOP, "s-1")
-CHECKPOINT = Directive(DirectiveKind.CHECKPOINT, "c-1")
-
-
-class AskedFrom:
-    """The directive as the answer to this result and to all that follow: operators repeat it."""
-
-    def __init__(self, seq: int, directive: Directive) -> None:
-        self._seq = seq
-        self._directive = directive
-        self._reached = False
-
-    def __call__(self, request: ResultsRequest) -> Directive:
-        self._reached = self._reached or request.seq >= self._seq
-        return self._directive if self._reached else CONTINUE
+from tune_trainer.protocol.messages import CONTINUE, Directive, ResultsRequest
 
 
 def heard_in(
@@ -64,8 +50,7 @@ def test_a_stop_ends_the_trial_with_its_iteration(
     gate.open(1, 2)
     says(process, "Stop (s-1)")
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.reason, end.directive) == (
         Outcome.STOPPED, "StoppedByDirective", "s-1",
@@ -100,11 +85,9 @@ def test_a_signal_after_a_stop_changes_nothing(
     process = trainer.start("counting:Count")
     gate.open(1, 2)
     says(process, "Stop (s-1)")
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    interrupt(process)
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.directive, end.signal) == (Outcome.STOPPED, "s-1", "")
     assert operator.completed == [end]
@@ -121,8 +104,7 @@ def test_an_iteration_that_outlasts_the_grace_is_given_up_although_a_stop_was_he
     gate.open(1, 2)
     says(process, "Stop (s-1)")
     process.send_signal(signal.SIGTERM)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     end = record(s3)
     assert (end.outcome, end.directive, end.signal) == (Outcome.INTERRUPTED, "", "SIGTERM")
     assert end.iteration == 2
@@ -140,8 +122,7 @@ def test_a_checkpoint_is_made_and_told_at_once_and_training_goes_on(
     operator.wait_until(lambda: operator.checkpoints == [CheckpointRef(1, 3)])
     assert not gate.has_begun(5)  # told while the fourth iteration runs
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.COMPLETED, 10)
     assert checkpoints(s3) == [CheckpointRef(1, 3)]
 
@@ -158,8 +139,7 @@ def test_operators_that_restart_lose_no_result(
         if iteration in {4, 5, 8}:
             operator.restart()
     gate.open_all()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert sorted(operator.journal) == [1, 2, 3, 4, 5, 6]
     assert [result.seq for result in record(s3).results] == [7, 8, 9, 10]
 

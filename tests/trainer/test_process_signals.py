@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,17 @@ import pytest
 from tests.polling import soon
 from tests.unit.trainer.memory_store import MemoryStore
 from tests.unit.trainer.operator_server import WAIT, OperatorServer, session_response
-from tests.unit.trainer.process import Gate, Trainer, checkpoints, ended, has_record, record, says
+from tests.unit.trainer.process import (
+    Gate,
+    Trainer,
+    checkpoints,
+    ended,
+    has_record,
+    interrupt,
+    record,
+    says,
+    succeeds,
+)
 from tests.unit.trainer.s3_server import S3Server
 from tests.unit.trainer.terminal import Terminal
 from tune_trainer.protocol.exit_record import Outcome
@@ -30,6 +39,7 @@ init.become()
 from tune_trainer.runner import main
 sys.exit(main(sys.argv[1:]))
 """
+BELOW_PROCESS_1 = ("-c", AS_PROCESS_1)
 """The trainer below a parent that gets all orphans, as process 1 does."""
 
 
@@ -64,8 +74,7 @@ def test_an_upload_that_runs_is_finished_when_the_iteration_does_not_fit(
     process.send_signal(signal.SIGTERM)
     says(process, "not waiting for it")
     held.gate.set()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).iteration) == (Outcome.INTERRUPTED, 1)
     assert checkpoints(s3) == [CheckpointRef(1, 1)]
 
@@ -74,16 +83,12 @@ def test_an_upload_that_runs_is_finished_before_the_last_save(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, held: Held, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config, frequency=1)
-    process = trainer.start("counting:Count")
-    gate.open(1)
+    process = trainer.waiting("counting:Count", gate, after=1)
     assert held.reached.wait(WAIT)
-    operator.wait_until(lambda: gate.has_begun(2))
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    interrupt(process)
     gate.open(2)
     held.gate.set()
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert checkpoints(s3) == [CheckpointRef(1, 1), CheckpointRef(1, 2)]
 
 
@@ -113,7 +118,7 @@ def test_a_terminal_s_second_interrupt_ends_at_once(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    program = [sys.executable, "-c", AS_PROCESS_1, "counting:Workers"]
+    program = [sys.executable, *BELOW_PROCESS_1, "counting:Workers"]
     terminal = Terminal(program, trainer.environ())
     try:
         operator.wait_until(lambda: gate.has_begun(1))
@@ -127,17 +132,11 @@ def test_a_terminal_s_second_interrupt_ends_at_once(
         terminal.close()
 
 
-def below_process_1(trainer: Trainer, entrypoint: str) -> subprocess.Popen[str]:
-    return trainer.start(entrypoint, program=("-c", AS_PROCESS_1))
-
-
 def test_orphans_are_reaped_and_the_user_s_children_are_left_to_him(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = below_process_1(trainer, "counting:Orphans")
-    gate.open(1, 2)
-    operator.wait_until(lambda: operator.received == 2 and gate.has_begun(3))
+    process = trainer.waiting("counting:Orphans", gate, after=2, program=BELOW_PROCESS_1)
     orphans = [int(result.metrics["orphan"]) for result in operator.results.values()]
     assert len(orphans) == 2
     left = [Path(f"/proc/{pid}") for pid in orphans]
@@ -145,11 +144,9 @@ def test_orphans_are_reaped_and_the_user_s_children_are_left_to_him(
         lambda: not any(path.exists() for path in left) or None,
         "reaped", WAIT, lambda: f"{orphans}",
     )  # fmt: skip
-    process.send_signal(signal.SIGTERM)
-    says(process, "SIGTERM: saving")
+    interrupt(process)
     gate.open(3)
-    code, stderr = ended(process)
-    assert code == 0, stderr
+    succeeds(process)
     assert (record(s3).outcome, record(s3).signal) == (Outcome.INTERRUPTED, "SIGTERM")
 
 
@@ -160,7 +157,7 @@ def test_process_1_ends_as_the_trainer_does(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, entrypoint: str, code: int
 ) -> None:
     operator.session = session_response(s3.endpoint, criteria={"training_iteration": 3.0})
-    ended_with, stderr = ended(below_process_1(trainer, entrypoint))
+    ended_with, stderr = ended(trainer.start(entrypoint, program=BELOW_PROCESS_1))
     assert ended_with == code, stderr
     assert operator.completed == [record(s3)]
 
@@ -169,8 +166,7 @@ def test_process_1_tells_the_signal_that_killed_the_trainer(
     operator: OperatorServer, s3: S3Server, trainer: Trainer, gate: Gate
 ) -> None:
     operator.session = session_response(s3.endpoint, config=gate.config)
-    process = below_process_1(trainer, "counting:Count")
-    operator.wait_until(lambda: gate.has_begun(1))
+    process = trainer.waiting("counting:Count", gate, after=0, program=BELOW_PROCESS_1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     assert re.fullmatch(r"\d+ ", children)
     os.kill(int(children), signal.SIGKILL)

@@ -79,6 +79,18 @@ class Trainer:
         self._processes.append(process)
         return process
 
+    def waiting(
+        self, entrypoint: str, gate: "Gate", *, after: int, **options: Any
+    ) -> subprocess.Popen[str]:
+        """A trainer that has reported so many iterations of a gated session, and waits in the next;
+        ``options`` are those of ``start``."""
+        process = self.start(entrypoint, **options)
+        gate.open(*range(1, after + 1))
+        self._operator.wait_until(
+            lambda: self._operator.received == after and gate.has_begun(after + 1)
+        )
+        return process
+
     def run(self, entrypoint: str, *, attempt: int = 1) -> tuple[int, str]:
         """Exit code and stderr of a trainer that ends by itself."""
         process = self.start(entrypoint, attempt=attempt)
@@ -104,10 +116,23 @@ def says(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"the trainer ended without saying {text!r}")
 
 
+def interrupt(process: subprocess.Popen[str], name: str = "SIGTERM") -> None:
+    """Send a signal, and wait until the trainer says that it saves for it."""
+    process.send_signal(signal.Signals[name])
+    says(process, f"{name}: saving")
+
+
 def ended(process: subprocess.Popen[str], seconds: float = WAIT) -> tuple[int, str]:
     """Exit code and stderr of a process that ends now."""
     _, stderr = process.communicate(timeout=seconds)
     return process.returncode, stderr
+
+
+def succeeds(process: subprocess.Popen[str], seconds: float = WAIT) -> str:
+    """The stderr of a process that ends now, with exit code 0."""
+    code, stderr = ended(process, seconds)
+    assert code == 0, stderr
+    return stderr
 
 
 def record(s3: S3Server, attempt: int = 1) -> ExitRecord:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import tune_trainer
-from tests.trainer.test_process_directives import CHECKPOINT, STOP, AskedFrom
 from tests.unit.trainer.attempts import Attempts
 from tests.unit.trainer.build import KEYS
+from tests.unit.trainer.directives import CHECKPOINT, STOP, AskedFrom
 from tests.unit.trainer.operator_server import OperatorServer
 from tests.unit.trainer.process import checkpoints, record, values
 from tests.unit.trainer.s3_server import S3Server
