@@ -66,11 +66,13 @@ def held(s3: S3Server) -> Iterator[Held]:
 
 
 def test_an_upload_that_runs_is_finished_when_the_iteration_does_not_fit(
-    operator: OperatorServer, s3: S3Server, trainer: Trainer, held: Held
+    operator: OperatorServer, s3: S3Server, trainer: Trainer, held: Held, gate: Gate
 ) -> None:
-    operator.session = session_response(s3.endpoint, frequency=1)
+    operator.session = session_response(s3.endpoint, config=gate.config, frequency=1)
+    gate.open_all()
     process = trainer.start("counting:Slow", grace=2.0)
-    assert held.reached.wait(WAIT)  # iteration 1 took three seconds; iteration 2 runs
+    assert held.reached.wait(WAIT)
+    operator.wait_until(lambda: gate.has_begun(2))  # iteration 1 took three seconds
     process.send_signal(signal.SIGTERM)
     says(process, "not waiting for it")
     held.gate.set()

@@ -115,8 +115,9 @@ class Slow(Count):
     """Each iteration takes a while."""
 
     def step(self) -> dict[str, Any]:
+        result = super().step()
         time.sleep(3.0)
-        return super().step()
+        return result
 
 
 class Orphans(Count):
