@@ -7,7 +7,7 @@ CRD := crds/tuneoperator.io_tuneexperiments.yaml
 CHART_CRD := charts/tune-operator/files/tuneexperiments.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock lint format generate verify unit model trainer exhaustive integration e2e test chaos reliability bench-checkpoint demo cluster cluster-down clean
+.PHONY: help install lock lint format generate verify unit model trainer exhaustive integration e2e test chaos reliability bench-checkpoint bench-tuning demo cluster cluster-down clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ chaos: install ## 200 trials while everything around them breaks: SEED=7 SECONDS
 
 bench-checkpoint: install ## what saving, uploading and restoring cost, as ratios in one run: MEGABYTES=500 ROUNDS=5
 	$(BIN)/python -m benchmarks.checkpoint $(if $(MEGABYTES),--megabytes=$(MEGABYTES)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
+bench-tuning: install ## what a result costs a scheduler: TRIALS=10000
+	$(BIN)/python -m benchmarks.tuning $(if $(TRIALS),--trials=$(TRIALS))
 
 demo: install ## the whole path on a cluster of its own (CLUSTER=current: on the one at hand)
 	$(BIN)/python -m dev.demo $(if $(CLUSTER),--cluster=$(CLUSTER)) $(if $(YES),--yes)

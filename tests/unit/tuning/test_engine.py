@@ -82,4 +82,4 @@ def test_fifo_starts_the_oldest_trial_first() -> None:
 
 def test_an_unknown_scheduler_is_refused() -> None:
     with pytest.raises(ValidationError):
-        build_scheduler({"asha": {}}, metric="loss", mode="min")
+        build_scheduler({"unknown": {}}, metric="loss", mode="min")

@@ -37,6 +37,8 @@ class Engine:
         match self._scheduler.on_result(trial_id, result):
             case Decision.CONTINUE:
                 return Continue()
+            case Decision.STOP:  # of schedulers that the API does not offer yet
+                raise ValueError(f"trial {trial_id} cannot be stopped: {self._scheduler.reason}")
 
     def on_complete(
         self,
