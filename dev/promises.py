@@ -102,7 +102,6 @@ PROMISES = (
             HISTORIES,
             "tests/model/test_retention.py",
             TRAINER + "test_checkpoint.py",
-            TRAINER + "test_clones.py",
             UNIT + "trainer/test_saving.py",
             TRAINER + "test_store_faults.py",
             UNIT + "lifecycle/test_retention.py",
