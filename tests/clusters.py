@@ -21,6 +21,7 @@ class Cluster:
     secret_key: str
     host_for_pods: str
     bin: Path
+    audit: Path
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,5 @@ def find(nodes: str) -> Cluster:
         secret_key=known["minioPassword"],
         host_for_pods=known["hostIPForPods"] or "127.0.0.1",
         bin=Path(known["bin"]),
+        audit=Path(known["audit"]),
     )

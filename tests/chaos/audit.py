@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.audit import events
 from tune_operator.api.constants import LABEL_ATTEMPT, LABEL_TRIAL
 
 
@@ -65,14 +65,9 @@ class AuditLog:
         )
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        with self._path.open("rb") as file:
-            file.seek(self._from)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return  # still being written
-                event = json.loads(line)
-                if event.get("objectRef", {}).get("namespace") == self._namespace:
-                    yield event
+        for event in events(self._path, self._from):
+            if event.get("objectRef", {}).get("namespace") == self._namespace:
+                yield event
 
 
 def _name(about: dict[str, Any]) -> str:

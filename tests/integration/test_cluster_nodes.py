@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import audit
 from tests.clusters import Cluster
-from tests.integration.audit import audited
 from tests.integration.link import account_ready, attempt_pod
 from tests.polling import eventually
 from tune_operator.kube.client import Kube
@@ -81,7 +81,7 @@ def history(cluster: Cluster, pod: dict[str, Any]) -> list[dict[str, Any]]:
     """What the audit log says about this Pod, less who set its status."""
     meta = pod["metadata"]
     events = []
-    for event in audited(cluster):
+    for event in audit.events(cluster.audit):
         about = event["objectRef"]
         created = event.get("responseObject", {}).get("metadata", {})
         if (

@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tests import audit
 from tests.clusters import Cluster
-from tests.integration.audit import audited
 from tests.integration.fleet import template
 from tests.integration.lab import Lab
 from tests.integration.player import Player
@@ -29,7 +29,7 @@ async def allow(lab: Lab, pods: int) -> None:
 
 def creations(cluster: Cluster, namespace: str, code: int) -> int:
     """Pods that were asked for in a namespace and answered so, as the audit log has it."""
-    return sum(refused(event, namespace, code) for event in audited(cluster))
+    return sum(refused(event, namespace, code) for event in audit.events(cluster.audit))
 
 
 def refused(event: Mapping[str, Any], namespace: str, code: int) -> bool:
