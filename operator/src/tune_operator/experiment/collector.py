@@ -76,8 +76,7 @@ class Collector:
     for as long as a grace runs.
 
     ``_cloned`` is what clones of each trial name, of those that have some (None: nobody knows);
-    ``_stale`` the trials to which something happened since their manifests were listed, and when
-    they were.
+    ``_stale`` the trials to which something happened since their manifests were listed.
     """
 
     def __init__(self, run: Run, journal: Journal, clock: Clock, metrics: Metrics) -> None:
@@ -87,7 +86,7 @@ class Collector:
         self._metrics = metrics
         self._trials: dict[str, Trial] = {}
         self._cloned: dict[str, frozenset[DataRef] | None] = {}
-        self._stale: dict[str, float] = {}
+        self._stale: set[str] = set()
         self._last: dict[str, int] = {}
         self._turns = count(1)
 
@@ -99,9 +98,7 @@ class Collector:
         trials = [trial for trial in self.journal.state.trials if trial.attempt > 0]
         memories = {trial.name: self._trials.setdefault(trial.name, Trial()) for trial in trials}
         self._stale = {
-            trial.name: memories[trial.name].listed
-            for trial in trials
-            if memories[trial.name].seen != _aspect(trial, keep)
+            trial.name for trial in trials if memories[trial.name].seen != _aspect(trial, keep)
         }
         now = self._clock.monotonic()
         todo = [name for name in memories if name in self._stale or memories[name].due <= now]
@@ -121,7 +118,7 @@ class Collector:
         began = self._clock.monotonic()
         memory.known = await read_manifests(store, keys, keep.metric, memory.known)
         memory.listed = began
-        self._stale.pop(name, None)
+        self._stale.discard(name)
         survey = Survey(name, memory.known)
         self._note_clones(survey)
         await self._rested()
@@ -169,7 +166,7 @@ class Collector:
         for name in free - {survey.trial}:
             if memory := self._trials.get(name):
                 memory.seen = None
-                self._stale[name] = memory.listed
+                self._stale.add(name)
 
     async def _rested(self) -> None:
         try:
@@ -215,7 +212,8 @@ class Collector:
 
     def _due(self, memory: Trial) -> list[DataRef]:
         """What may go now: no trial can have a clone of it that was not listed."""
-        oldest = min(self._stale.values(), default=float("inf"))
+        listed = (self._trials[name].listed for name in self._stale)
+        oldest = min(listed, default=float("inf"))
         latest = self._clock.monotonic() - GRACE_SECONDS
         return [
             folder
