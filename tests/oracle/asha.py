@@ -1,6 +1,6 @@
 """Records what Ray Tune 2.60.0 decides: run it with a Python that has Ray and this project.
 
-    PYTHONPATH=operator/src:trainer/src:. python -m tests.oracle.asha
+    PYTHONPATH=operator/src:trainer-image/src:. python -m tests.oracle.asha
 
 Each line holds the decisions on the results of one history, C or S; - is where the project differs
 on purpose: a result not newer than the newest, which Ray is not shown, and a value that is not

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tune_operator.api.base import Model, OneOf
-from tune_operator.api.models import Fifo
+from tune_operator.api.base import Model
+from tune_operator.api.models import Scheduler
 from tune_operator.api.scalars import Number, PositiveNumber
 
 _TimeAttr = Annotated[str, Field(min_length=1, max_length=253)]
@@ -34,8 +34,7 @@ class Asha(Model):
         return self
 
 
-class KnownScheduler(OneOf):
-    """Exactly one scheduler."""
+class KnownScheduler(Scheduler):
+    """Exactly one scheduler, of those offered and of those to come."""
 
-    fifo: Fifo | None = Field(default=None, description="In order, without early stopping.")
     asha: Asha | None = Field(default=None, description="Asynchronous successive halving.")

@@ -39,8 +39,7 @@ class Asha(Fifo):
     def on_result(self, trial_id: str, result: Mapping[str, Any]) -> Decision:
         """STOP at maxT, and below the cutoff of the rung that the result enters."""
         self.reason = ""
-        needed = (self._spec.time_attr, self._metric)
-        if missing := [key for key in needed if result.get(key) is None]:
+        if missing := self._missing(result):
             if self._strict:
                 raise MissingMetricError(trial_id, missing, result)
             return Decision.CONTINUE
@@ -54,8 +53,7 @@ class Asha(Fifo):
 
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
         """The last value counts at its rung too, unless ``on_result`` has seen it."""
-        needed = (self._spec.time_attr, self._metric)
-        if result is None or any(result.get(key) is None for key in needed):
+        if result is None or self._missing(result):
             return
         if self._is_new(trial_id, result):
             self._enter(trial_id, result[self._spec.time_attr], result[self._metric])
@@ -72,6 +70,9 @@ class Asha(Fifo):
         for rungs, saved in zip(self._brackets, state["brackets"], strict=True):
             for rung, entries in zip(rungs, saved, strict=True):
                 rung.load(entries)
+
+    def _missing(self, result: Mapping[str, Any]) -> list[str]:
+        return [key for key in (self._spec.time_attr, self._metric) if result.get(key) is None]
 
     def _is_new(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         iteration = result.get("training_iteration")
