@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stage import Stage
-from tests.e2e.workload import slow
+from tests.e2e.workload import restricted_template, slow
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -16,37 +16,15 @@ UID = 1_000_660_000
 
 def template() -> dict[str, Any]:
     """The trainer image with all that the restricted Pod Security standard can take away."""
-    trainer = {
-        "name": "trainer",
-        "image": "dev.local/tune-trainer:dev",
-        "args": ["children:Children"],
-        "env": [{"name": "PYTHONPATH", "value": "/workspace"}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "source", "mountPath": "/workspace", "readOnly": True},
-            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - all that it may write to
-        ],
-    }
-    return {
-        "spec": {
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": 0,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [trainer],
-            "volumes": [
-                {"name": "source", "configMap": {"name": "children-source"}},
-                {"name": "scratch", "emptyDir": {}},
-            ],
-        }
-    }
+    made = restricted_template("dev.local/tune-trainer:dev", "children:Children", "children-source")
+    spec = made["spec"]
+    spec["securityContext"] |= {"runAsUser": UID, "runAsGroup": 0}
+    spec["volumes"].append({"name": "scratch", "emptyDir": {}})
+    [trainer] = spec["containers"]
+    trainer["securityContext"]["readOnlyRootFilesystem"] = True
+    # All that it may write to.
+    trainer["volumeMounts"].append({"name": "scratch", "mountPath": "/tmp"})  # noqa: S108
+    return made
 
 
 def test_as_any_user_it_reaps_orphans_and_leaves_workers_to_the_last_iteration(

@@ -12,6 +12,7 @@ UNRULY_SOURCE = "unruly-source"
 """ConfigMap with the modules ``digits`` and ``unruly``."""
 
 _WORKSPACE = "/workspace"
+_RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def slow(iterations: int, seconds: float, trials: int = 1, **behaviour: Any) -> dict[str, Any]:
@@ -41,32 +42,40 @@ def unruly(**resources: Any) -> dict[str, Any]:
     }
 
 
-def unruly_template(
-    *, grace: int | None = None, sidecar: bool = False, **resources: Any
-) -> dict[str, Any]:
-    """The same as a whole Pod, whose trainer writes to its own files; a sidecar never ends."""
-    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+def restricted_template(image: str, entrypoint: str, source: str) -> dict[str, Any]:
+    """A Pod that the restricted Pod Security standard allows; its code comes from a ConfigMap."""
     trainer = {
         "name": "trainer",
-        "image": IMAGE,
-        "args": ["unruly:Unruly"],
+        "image": image,
+        "args": [entrypoint],
         "env": [{"name": "PYTHONPATH", "value": _WORKSPACE}],
-        "resources": resources,
-        "securityContext": restricted,
+        "securityContext": dict(_RESTRICTED),
         "volumeMounts": [{"name": "source", "mountPath": _WORKSPACE, "readOnly": True}],
-    }
-    idle = {
-        "name": "idle",
-        "image": IMAGE,
-        "command": ["sleep", "infinity"],
-        "securityContext": restricted,
     }
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [idle, trainer] if sidecar else [trainer],
-        "volumes": [{"name": "source", "configMap": {"name": UNRULY_SOURCE}}],
+        "containers": [trainer],
+        "volumes": [{"name": "source", "configMap": {"name": source}}],
     }
+    return {"spec": spec}
+
+
+def unruly_template(
+    *, grace: int | None = None, sidecar: bool = False, **resources: Any
+) -> dict[str, Any]:
+    """`unruly` as a whole Pod, whose trainer writes to its own files; a sidecar never ends."""
+    template = restricted_template(IMAGE, "unruly:Unruly", UNRULY_SOURCE)
+    spec = template["spec"]
+    spec["containers"][0]["resources"] = resources
+    if sidecar:
+        idle = {
+            "name": "idle",
+            "image": IMAGE,
+            "command": ["sleep", "infinity"],
+            "securityContext": _RESTRICTED,
+        }
+        spec["containers"].insert(0, idle)
     if grace is not None:
         spec["terminationGracePeriodSeconds"] = grace
-    return {"spec": spec}
+    return template

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.trainer.build import KEYS, Ledger, at, files, quick_retry, read_files
 from tests.unit.trainer.operator_server import ROOT, OperatorServer, session_response
-from tests.unit.trainer.process import Trainer, ended, record, values
+from tests.unit.trainer.process import Trainer, record, succeeds, values
 from tests.unit.trainer.s3_server import S3Server
 from tune_trainer.checkpoint.commit import commit
 from tune_trainer.checkpoint.restore import fetch
@@ -80,14 +80,12 @@ def test_a_trainer_goes_on_from_another_trials_checkpoint(
     operator.session = session_response(
         s3.endpoint, trial="00001", at_end=True, criteria={"training_iteration": 5.0}
     )
-    code, stderr = ended(trainer.start("counting:Count", more={env.TRIAL: "00001"}))
-    assert code == 0, stderr
+    succeeds(trainer.start("counting:Count", more={env.TRIAL: "00001"}))
     clone(s3.store)
     s3.store.objects.pop(SOURCE.manifest(SAVED))
     operator.results.clear()
     operator.session = session_response(s3.endpoint, attempt=2, plan=(CLONE,), frequency=10)
-    code, stderr = trainer.run("counting:Count", attempt=2)
-    assert code == 0, stderr
+    succeeds(trainer.start("counting:Count", attempt=2))
     end = record(s3, 2)
     assert end.outcome is Outcome.COMPLETED
     assert [result.metrics["value"] for result in end.results] == values(10)[5:]
